@@ -1,0 +1,91 @@
+# Everything runs from a fresh clone with Python >= 3.11 and make; the rest is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+export FARPOSE_DATA ?= $(abspath ../shared/data)
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+SOURCES := farpose training export serving clients docs tests
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup test check lint format types imports unit demo lock train-pose train-detector \
+	privacy-view bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.serve ## Install serving and start it on :8080 with the bundled models
+	$(BIN)/farpose serve --port $(PORT)
+
+setup: $(VENV)/.setup ## Install everything into .venv
+
+test: setup check unit ## Install, run every check and every test
+
+check: lint types imports ## All static checks
+
+lint: setup ## Style and formatting
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: setup ## Rewrite the sources in the project's format
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+imports: setup ## Which package may import which
+	$(BIN)/lint-imports
+
+unit: setup ## The tests alone
+	$(BIN)/pytest
+
+demo: $(VENV)/.serve ## Start the service, post a street picture, write demo.png
+	$(BIN)/python clients/demo_service.py --output demo.png
+
+lock: $(VENV)/.bootstrap ## Pin the newest allowed versions into requirements/
+	$(COMPILE) requirements/bootstrap.in --upgrade -o requirements/bootstrap.txt
+	$(COMPILE) pyproject.toml --extra dev --upgrade -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra serve -c requirements/dev.txt --upgrade -o requirements/serve.txt
+
+train-pose: setup ## Train the bundled pose model and add it to model_repository (hours)
+	$(BIN)/farpose train training/configs/lowres_pose.yaml
+	$(BIN)/farpose export runs/lowres_pose/checkpoint.safetensors --repository model_repository
+
+train-detector: setup ## Fine-tune the bundled detector and add it to model_repository (hours)
+	$(BIN)/farpose train training/configs/person_detector.yaml
+
+privacy-view: setup ## Make the README's picture from a clip in FARPOSE_DATA
+	$(BIN)/python docs/figures/privacy_view.py
+
+bench: setup ## Milliseconds per stage of the pipeline on this machine
+	$(BIN)/farpose bench pipeline
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Farpose needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment: install its venv module" \
+			"(Debian: apt install python3-venv)"; exit 1; }
+
+$(VENV)/.bootstrap: requirements/bootstrap.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements/bootstrap.txt
+	@touch $@
+
+$(VENV)/.serve: requirements/serve.txt pyproject.toml $(VENV)/.bootstrap
+	$(UV_INSTALL) --require-hashes -r requirements/serve.txt
+	$(UV_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.setup: requirements/dev.txt pyproject.toml $(VENV)/.bootstrap
+	$(UV_INSTALL) --require-hashes -r requirements/dev.txt
+	$(UV_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.serve
