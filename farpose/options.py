@@ -1,0 +1,53 @@
+"""What a caller may ask of the pipeline; the same keys everywhere, unknown ones refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+DETECTOR_SIZES: Final = (320, 416, 640)
+"""Detector input sizes that the bundled detector is measured at."""
+
+Box = tuple[float, float, float, float]
+
+
+def _parse_boxes(value: object) -> object:
+    """`x1,y1,x2,y2;x1,y1,x2,y2` to nested tuples; anything else is left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    parts = [part for part in value.split(";") if part.strip()]
+    try:
+        return tuple(tuple(float(edge) for edge in part.split(",")) for part in parts)
+    except ValueError:
+        raise ValueError(f"{value!r} is not x1,y1,x2,y2;x1,y1,x2,y2;...") from None
+
+
+class PoseOptions(BaseModel):
+    """Options of one request; the defaults suit wide-view cameras."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    detection_threshold: float = Field(0.3, ge=0.05, le=1)
+    """People the detector is less sure of are left out."""
+
+    keypoint_threshold: float = Field(0.0, ge=0, le=1)
+    """Joints that score lower are answered as 0, 0, 0."""
+
+    max_people: int = Field(100, ge=1, le=100)
+    """At most this many people, the surest first."""
+
+    detector_size: int = Field(640, ge=128, le=1280, multiple_of=32)
+    """Longer side of the picture the detector sees, in pixels; smaller is faster and misses more
+    small people. It does not change what the pose model sees."""
+
+    pose_model: str = "auto"
+    """Name of a pose model in the repository, or `auto`."""
+
+    boxes: Annotated[tuple[Box, ...] | None, BeforeValidator(_parse_boxes)] = Field(
+        None, max_length=1000
+    )
+    """People's boxes in picture pixels, `x1,y1,x2,y2;...`: the detector is then not run."""
+
+    variances: bool = False
+    """Whether to answer the spread of every joint."""
