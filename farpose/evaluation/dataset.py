@@ -1,0 +1,162 @@
+"""COCO-style keypoint annotations of any keypoint set, checked while they are read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from farpose.keypoints import KeypointSet, keypoint_set_of
+
+
+class DatasetError(ValueError):
+    """Annotations or pictures cannot be used; the message names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a dataset."""
+
+    id: int
+    path: Path
+    width: int
+    height: int
+
+    def read(self) -> NDArray[np.uint8]:
+        """The picture as `[H,W,3]` UINT8 RGB; `DatasetError` if it cannot be read."""
+        image = cv2.imread(str(self.path), cv2.IMREAD_COLOR_RGB)
+        if image is None:
+            raise DatasetError(f"{self.path}: not a readable picture")
+        return np.asarray(image, np.uint8)
+
+
+@dataclass(frozen=True)
+class PoseDataset:
+    """Pictures and the `P` labelled people in them."""
+
+    keypoint_set: KeypointSet
+    pictures: tuple[Picture, ...]
+
+    picture_index: NDArray[np.intp]
+    """`[P]` which of `pictures` a person is in."""
+
+    boxes: NDArray[np.float64]
+    """`[P,4]` x1, y1, x2, y2 in picture pixels, continuous edges."""
+
+    keypoints: NDArray[np.float32]
+    """`[P,J,3]` x, y (pixel-centre indices) and visibility; 0 is not labelled."""
+
+    areas: NDArray[np.float64]
+    """`[P]` pixels squared, for OKS."""
+
+    ids: NDArray[np.int64]
+    """`[P]` annotation ids."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def heights(self) -> NDArray[np.float64]:
+        """`[P]` box heights in picture pixels."""
+        return self.boxes[:, 3] - self.boxes[:, 1]
+
+    def select(self, people: NDArray[Any]) -> PoseDataset:
+        """Keep only these people (indices or a mask `[P]`); all pictures stay."""
+        return replace(
+            self,
+            picture_index=self.picture_index[people],
+            boxes=self.boxes[people],
+            keypoints=self.keypoints[people],
+            areas=self.areas[people],
+            ids=self.ids[people],
+        )
+
+    def converted(self, target: KeypointSet) -> PoseDataset:
+        """The same people with another set's joints; those this set lacks become unlabelled."""
+        return replace(
+            self, keypoint_set=target, keypoints=self.keypoint_set.convert(self.keypoints, target)
+        )
+
+
+def load_dataset(annotations: str | Path, images: str | Path) -> PoseDataset:
+    """Read a COCO-style keypoint file.
+
+    People that are crowds, have no labelled joint or a box without area are left out. The keypoint
+    set is recognised by the joint names of the file's category.
+
+    Raises:
+        DatasetError: the file is missing, malformed, of an unknown keypoint set, or has no labelled
+            person; or a picture it names is missing from `images`.
+    """
+    path, folder = Path(annotations), Path(images)
+    content = _read_json(path)
+    try:
+        category = next(c for c in content["categories"] if "keypoints" in c)
+        names = tuple(category["keypoints"])
+        pictures = tuple(
+            Picture(int(i["id"]), folder / i["file_name"], int(i["width"]), int(i["height"]))
+            for i in content["images"]
+        )
+        people = [a for a in content["annotations"] if a["category_id"] == category["id"]]
+        people = [a for a in people if not a.get("iscrowd", 0) and min(a["bbox"][2:]) > 0]
+        keypoints = [np.asarray(a["keypoints"], np.float32).reshape(-1, 3) for a in people]
+    except StopIteration:
+        raise DatasetError(f"{path}: no category has `keypoints`; is this a box file?") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: not a COCO-style keypoint file ({error!r})") from error
+
+    keypoint_set = keypoint_set_of(names)
+    if keypoint_set is None:
+        raise DatasetError(
+            f"{path}: its {len(names)} joint names are no known keypoint set: {names}"
+        )
+    for annotation, joints in zip(people, keypoints, strict=True):
+        if len(joints) != len(names):
+            raise DatasetError(
+                f"{path}: annotation {annotation['id']} has {len(joints)} joints, "
+                f"its category names {len(names)}"
+            )
+    labelled = [i for i, joints in enumerate(keypoints) if (joints[:, 2] > 0).any()]
+    if not labelled:
+        raise DatasetError(f"{path}: no person has a labelled joint")
+    people, keypoints = [people[i] for i in labelled], [keypoints[i] for i in labelled]
+
+    index = {picture.id: i for i, picture in enumerate(pictures)}
+    unknown = [a["image_id"] for a in people if a["image_id"] not in index]
+    if unknown:
+        raise DatasetError(f"{path}: annotations name image {unknown[0]}, which is not listed")
+    used = {index[a["image_id"]] for a in people}
+    missing = [pictures[i].path for i in sorted(used) if not pictures[i].path.is_file()]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} pictures that {path} names are missing, {missing[0]} for one: "
+            "is the picture folder right?"
+        )
+    boxes = np.array([a["bbox"] for a in people], np.float64)
+    boxes[:, 2:] += boxes[:, :2]
+    return PoseDataset(
+        keypoint_set=keypoint_set,
+        pictures=pictures,
+        picture_index=np.array([index[a["image_id"]] for a in people], np.intp),
+        boxes=boxes,
+        keypoints=np.stack(keypoints),
+        areas=np.array([a.get("area", a["bbox"][2] * a["bbox"][3]) for a in people], np.float64),
+        ids=np.array([a["id"] for a in people], np.int64),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such annotation file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path}: not a COCO-style keypoint file (a JSON object is expected)")
+    return content

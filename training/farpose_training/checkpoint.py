@@ -1,0 +1,129 @@
+"""Checkpoints: safetensors files that hold tensors and a configuration, never code.
+
+A model checkpoint (`checkpoint.safetensors`) has the weights of one network, and for a network cut
+from an ONNX file the graph too, so it can be rebuilt anywhere. A run's `last.safetensors` has the
+optimiser's state and the epoch besides, and is replaced atomically.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from farpose.keypoints import KeypointSet, keypoint_set
+from farpose_training.config import ModelConfig
+from farpose_training.models.backbones import FusedBackbone
+from farpose_training.models.simcc import SimCCNet
+
+FORMAT = "farpose-simcc-1"
+SKELETON_KEY = "skeleton"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be loaded; the message names the file and says why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network read from a file."""
+
+    model: SimCCNet
+    keypoint_set: KeypointSet
+    facts: dict[str, str]
+    """What was written beside it: training data, metrics, commit."""
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file so that a reader sees the old or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata)
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
+    partial.replace(path)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file and its metadata; `CheckpointError` if that is not possible."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def model_tensors(model: SimCCNet) -> dict[str, Tensor]:
+    """Everything needed to rebuild the network, but for its configuration."""
+    tensors = dict(model.state_dict())
+    if isinstance(model.backbone, FusedBackbone):
+        tensors[SKELETON_KEY] = model.backbone.body.skeleton()
+    return tensors
+
+
+def save_model(path: Path, model: SimCCNet, joints: KeypointSet, facts: dict[str, str]) -> None:
+    """Write a model checkpoint."""
+    metadata = {
+        "format": FORMAT,
+        "model": model.config.model_dump_json(),
+        "keypoint_set": joints.name,
+        "facts": json.dumps(facts),
+    }
+    write_tensors(path, model_tensors(model), metadata)
+
+
+def load_model(path: Path) -> Checkpoint:
+    """Rebuild the network of a model checkpoint, in eval mode.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another format, or does not fit.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: its format is {metadata.get('format')!r}, this version reads {FORMAT!r}"
+        )
+    joints = keypoint_set(metadata["keypoint_set"])
+    config = ModelConfig.model_validate_json(metadata["model"])
+    if config.backbone.kind == "timm":
+        config = config.model_copy(
+            update={"backbone": config.backbone.model_copy(update={"pretrained": False})}
+        )
+    model = SimCCNet(config, len(joints), tensors.pop(SKELETON_KEY, None))
+    load_state(model, tensors, path)
+    return Checkpoint(model.eval(), joints, json.loads(metadata.get("facts", "{}")))
+
+
+def load_state(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load a state dict; `CheckpointError` says what does not fit."""
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: does not fit the model: {error}") from error
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as flat tensors, `optimizer.PARAMETER.FIELD`."""
+    return {
+        f"optimizer.{parameter}.{field}": value
+        for parameter, state in optimizer.state_dict()["state"].items()
+        for field, value in state.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Restore what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, parameter, field = key.split(".", 2)
+            state.setdefault(int(parameter), {})[field] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

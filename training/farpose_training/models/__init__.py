@@ -1,0 +1,1 @@
+"""Pose networks: backbones, heads, and how a checkpoint is turned back into a model."""
