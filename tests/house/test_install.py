@@ -1,0 +1,98 @@
+"""The house itself: what is installed, what the wheel carries, what may be committed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, missing
+from tests.service import Service
+
+
+@pytest.mark.parametrize(
+    ("module", "distribution"),
+    [("cv2", "opencv-python-headless"), ("onnxruntime", "onnxruntime")],
+)
+def test_exactly_one_distribution_installs(module: str, distribution: str):
+    found = {
+        d.metadata["Name"]
+        for d in distributions()
+        if any(f.parts[0] == module for f in d.files or ())
+    }
+    assert found == {distribution}
+
+
+def test_requirements_are_hashed_and_name_no_host():
+    for path in (ROOT / "requirements").glob("*.txt"):
+        text = path.read_text()
+        assert "--hash=sha256:" in text
+        assert not re.search(r"https?://|index-url|find-links", text)
+
+
+def test_serving_is_pinned_like_everything_else():
+    def pins(name: str) -> set[str]:
+        lines = (ROOT / "requirements" / name).read_text().splitlines()
+        return {line.split(" ")[0] for line in lines if re.match(r"[a-z]", line)}
+
+    assert pins("serve.txt") <= pins("dev.txt")
+    assert not any(pin.startswith(("torch", "timm", "ultralytics")) for pin in pins("serve.txt"))
+
+
+def test_no_foreign_picture_or_large_file_is_tracked():
+    done = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in done.stdout.splitlines()]
+    assert [f for f in files if f.is_file() and f.stat().st_size > 8 * 2**20] == []
+    assert [f for f in files if f.suffix in {".jpg", ".webp", ".mp4", ".gif"}] == []
+
+
+@pytest.fixture(scope="module")
+def empty_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with nothing but the wheel and its `serve` extra."""
+    folder = tmp_path_factory.mktemp("wheel")
+    uv = Path(sys.executable).with_name("uv")
+    if not uv.is_file():
+        missing("no uv in the environment: run make setup")
+    python = folder / "env/bin/python"
+    install = [uv, "pip", "install", "--quiet", "--python", python]
+    for command in (
+        [uv, "build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable,
+         "--out-dir", folder, ROOT],
+        [uv, "venv", "--quiet", "--python", sys.executable, folder / "env"],
+        [*install, "--require-hashes", "--requirement", ROOT / "requirements/serve.txt"],
+    ):  # fmt: skip
+        subprocess.run(command, check=True)
+    (wheel,) = folder.glob("farpose-*.whl")
+    subprocess.run([*install, f"{wheel}[serve]"], check=True)
+    return folder / "env"
+
+
+def test_the_wheel_alone_serves_the_bundled_models(empty_environment: Path, bus: Path):
+    with Service(empty_environment / "bin/farpose", cwd=Path("/")) as service:
+        answer = service.post(bus.read_bytes())
+    assert answer["image"] == {"width": 810, "height": 1080}
+    assert len(answer["people"]) >= 3
+
+
+def test_the_wheel_brings_no_training(empty_environment: Path):
+    probe = "import importlib.util as u; print([m for m in ('torch','timm') if u.find_spec(m)])"
+    done = subprocess.run(
+        [empty_environment / "bin/python", "-c", probe], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_version_is_that_of_the_project():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    farpose = Path(sys.executable).with_name("farpose")
+    done = subprocess.run([farpose, "--version"], capture_output=True, text=True, check=True)
+    assert declared in done.stdout

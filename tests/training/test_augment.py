@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from farpose.crop import crop_affine
+from farpose.keypoints import COCO17
+from farpose_training.config import AugmentationConfig
+from farpose_training.data.augment import (
+    Augmenter,
+    apply_affine,
+    crop_matrix,
+    invert_affine,
+    shrink,
+)
+
+NOTHING = AugmentationConfig(
+    scale=0, shift=0, rotation=0, rotation_probability=0, flip=0, half_body=0, color=0
+)
+EVERYTHING = AugmentationConfig(shift=0.1, half_body=0.5, heights=(16, 200))
+BOX = np.array([60.0, 40.0, 240.0, 360.0])
+
+
+def person() -> tuple[np.ndarray, np.ndarray]:
+    """A picture with one bright dot at every joint, and the joints."""
+    rng = np.random.default_rng(3)
+    keypoints = np.column_stack(
+        [rng.uniform(80, 220, 17), rng.uniform(60, 340, 17), np.full(17, 2)]
+    ).astype(np.float32)
+    picture = np.zeros((400, 300, 3), np.uint8)
+    return picture, keypoints
+
+
+def dot_at(point: np.ndarray) -> np.ndarray:
+    y, x = np.mgrid[:400, :300]
+    blob = 255 * np.exp(-((x - point[0]) ** 2 + (y - point[1]) ** 2) / (2 * 6.0**2))
+    return np.repeat(np.rint(blob).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def middle(crop: np.ndarray) -> np.ndarray:
+    gray, index = crop[:, :, 0].astype(float), np.arange(len(crop))
+    return np.array([gray.sum(0) @ index, gray.sum(1) @ index]) / gray.sum()
+
+
+def test_pixels_and_joints_move_together():
+    _, keypoints = person()
+    augmenter = Augmenter(EVERYTHING.model_copy(update={"color": 0}), COCO17, 64)
+    checked = 0
+    for seed in range(40):
+        joint = seed % 17
+        picture = dot_at(keypoints[joint])
+        sample = augmenter(picture, BOX, keypoints, np.random.default_rng(seed))
+        # A mirrored sample has the dot under the name of the joint's partner.
+        names = [joint, COCO17.flip_indices[joint]]
+        well_inside = (np.abs(sample.keypoints[names] - 32) < 20).all(axis=1)
+        if well_inside.all() and sample.crop.max() > 40:
+            errors = np.abs(sample.keypoints[names] - middle(sample.crop)).max(axis=1)
+            assert errors.min() < 0.6
+            checked += 1
+    assert checked >= 15
+
+
+def test_without_augmentation_the_crop_is_the_reference_crop():
+    picture, keypoints = person()
+    picture[:] = np.random.default_rng(0).integers(0, 255, picture.shape, dtype=np.uint8)
+    sample = Augmenter(NOTHING, COCO17, 64)(picture, BOX, keypoints, np.random.default_rng(0))
+    matrix = crop_matrix((BOX[:2] + BOX[2:]) / 2 - 0.5, 320 * 1.25, 0, False, 64)
+    assert (sample.crop == crop_affine(picture, matrix, 64)).all()
+    assert sample.weights.tolist() == [1.0] * 17
+
+
+def test_mirroring_swaps_left_and_right():
+    picture, keypoints = person()
+    mirror = NOTHING.model_copy(update={"flip": 1.0})
+    plain = Augmenter(NOTHING, COCO17, 64)(picture, BOX, keypoints, np.random.default_rng(0))
+    flipped = Augmenter(mirror, COCO17, 64)(picture, BOX, keypoints, np.random.default_rng(0))
+    left, right = COCO17.index("left_knee"), COCO17.index("right_knee")
+    x, y = plain.keypoints[right]
+    assert flipped.keypoints[left] == pytest.approx([64 - x, y], abs=1e-4)
+
+
+def test_the_same_seed_draws_the_same_sample():
+    picture, keypoints = person()
+    augmenter = Augmenter(EVERYTHING, COCO17, 64)
+    first, second = (augmenter(picture, BOX, keypoints, np.random.default_rng(5)) for _ in range(2))
+    assert (first.crop == second.crop).all()
+    assert (first.keypoints == second.keypoints).all()
+
+
+def test_affine_maps_invert():
+    matrix = crop_matrix(np.array([31.0, 17.0]), 90.0, 33.0, True, 64)
+    points = np.array([[1.0, 2.0], [60.0, 5.0]])
+    assert np.allclose(apply_affine(invert_affine(matrix), apply_affine(matrix, points)), points)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.31, 0.1])
+def test_shrinking_keeps_positions_and_never_enlarges(factor: float):
+    picture = dot_at(np.array([151.0, 203.0]))
+    matrix = crop_matrix(np.array([150.0, 200.0]), 300.0, 20.0, False, 64)
+    small, moved = shrink(picture, matrix, 64, factor)
+    assert max(small.shape[:2]) <= 400 * factor + 4
+    before = crop_affine(picture, matrix, 64)
+    after = crop_affine(small, moved, 64)
+
+    assert np.abs(middle(before) - middle(after)).max() < 0.2
+    same, unchanged = shrink(picture, matrix, 64, 1.3)
+    assert same is picture and unchanged is matrix
+
+
+def test_color_changes_brightness_only_within_its_strength():
+    picture = np.full((400, 300, 3), 100, np.uint8)
+    _, keypoints = person()
+    colored = Augmenter(NOTHING.model_copy(update={"color": 0.3}), COCO17, 64)
+    values = [
+        colored(picture, BOX, keypoints, np.random.default_rng(i)).crop[32, 32] for i in range(20)
+    ]
+    assert len({tuple(v) for v in values}) > 10
+    assert all(v.min() > 20 and v.max() < 190 for v in values)
