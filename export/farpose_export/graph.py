@@ -57,7 +57,7 @@ def to_onnx(model: SimCCNet, joints: int, facts: Mapping[str, str]) -> onnx.Mode
             opset_version=OPSET,
             dynamo=False,
         )
-    graph = onnx.load_from_string(buffer.getvalue())
+    graph = _without_identities(onnx.load_from_string(buffer.getvalue()))
     shapes = {"keypoints": (joints, 2), "scores": (joints,), "variances": (joints, 2)}
     for output in graph.graph.output:
         for axis, size in enumerate(shapes[output.name], start=1):
@@ -66,3 +66,19 @@ def to_onnx(model: SimCCNet, joints: int, facts: Mapping[str, str]) -> onnx.Mode
     onnx.helper.set_model_props(graph, dict(facts))
     onnx.checker.check_model(graph)
     return graph
+
+
+def _without_identities(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let nodes that share a weight read it directly, not through a copy."""
+    weights = {weight.name for weight in model.graph.initializer}
+    copies = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Identity" and node.input[0] in weights
+    }
+    kept = [node for node in model.graph.node if node.output[0] not in copies]
+    for node in kept:
+        node.input[:] = [copies.get(name, name) for name in node.input]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    return model
