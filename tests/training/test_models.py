@@ -80,7 +80,7 @@ def test_the_loss_is_zero_for_the_label_itself_and_ignores_what_is_not_visible()
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_the_heads_first_weights_find_a_bright_cell(axis: int):
-    weights = marginal_weights(64, 3, axis)
+    weights = marginal_weights(16, 64, 3, axis)
     cells = torch.zeros(16, 16)
     cells[5, 11] = 1.0  # row 5, column 11
     peak = (weights @ cells.flatten()).argmax().item() / 3

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from farpose.evaluation.dataset import DatasetError
+from farpose.evaluation.dataset import DatasetError, load_dataset
 from farpose.keypoints import COCO17
 from farpose_training.checkpoint import CheckpointError, load_model, read_tensors
 from farpose_training.config import ConfigError, parse_train_config, read_yaml
+from farpose_training.data.boxes import detector_like_boxes
 from farpose_training.data.people import load_people
 from farpose_training.models.backbones import BackboneError
 from farpose_training.trainer import Trainer, TrainingError
@@ -66,6 +69,28 @@ def test_a_checkpoint_starts_another_run(settings: dict, tmp_path: Path):
         "backbone": settings["model"]["backbone"] | {"path": "gone.onnx"}
     }
     assert len(run(tuned, epochs=1)) == 1
+
+
+def test_a_checkpoint_of_another_resolution_gives_the_weights_that_fit(
+    settings: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run(settings)
+    start = Path(settings["output"]) / "checkpoint.safetensors"
+    larger = settings["model"] | {"resolution": 64}
+    run(settings | {"output": str(tmp_path / "l"), "init": str(start), "model": larger}, epochs=1)
+    assert "trained from scratch: head.x.weight, head.x.bias" in capsys.readouterr().out
+
+
+def test_boxes_come_from_a_detector_where_it_agrees(repository: Path, data: Path, settings: dict):
+    coco = {"annotations": data / "coco_mini/val.json", "images": data / "coco_mini/val"}
+    source = parse_train_config(settings | {"train": [coco | {"detector": repository}]}).train[0]
+    dataset = load_dataset(source.annotations, source.images)
+    few = dataset.select(dataset.picture_index < 6)
+    few = replace(few, pictures=few.pictures[:6])
+    boxes = detector_like_boxes(few, source)
+    moved = np.abs(boxes - few.boxes).max(axis=1) > 0
+    assert 0.3 < moved.mean() <= 1
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_epoch(settings: dict):

@@ -110,6 +110,20 @@ def load_state(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> Non
         raise CheckpointError(f"{path}: does not fit the model: {error}") from error
 
 
+def load_fitting(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> list[str]:
+    """Load the tensors whose name and shape fit, and return the names of the others.
+
+    Raises:
+        CheckpointError: none fits.
+    """
+    state = module.state_dict()
+    fitting = {k: v for k, v in tensors.items() if k in state and v.shape == state[k].shape}
+    if not fitting:
+        raise CheckpointError(f"{path}: holds nothing that fits the model")
+    module.load_state_dict(state | fitting)
+    return [name for name in state if name not in fitting]
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as flat tensors, `optimizer.PARAMETER.FIELD`."""
     return {

@@ -70,11 +70,23 @@ class ModelConfig(_Config):
     resolution: int = Field(64, gt=0, multiple_of=32)
     """`R`, the side of the crop in pixels."""
 
+    upscale: float = Field(1.0, ge=1)
+    """The network enlarges its crops this much (bilinear) before the backbone: a backbone that was
+    trained on larger people then sees features it knows. `R * upscale` is a multiple of 32."""
+
     split_factor: int = Field(3, ge=1)
     """`k`, bins per crop pixel."""
 
     label_sigma: float = Field(4.0, gt=0)
     """Standard deviation of the gaussian labels, in bins."""
+
+    @model_validator(mode="after")
+    def _upscaled_size_fits(self) -> ModelConfig:
+        if (self.resolution * self.upscale) % 32:
+            raise ValueError(
+                f"resolution {self.resolution} x upscale {self.upscale} is no multiple of 32"
+            )
+        return self
 
 
 class SourceConfig(_Config):
@@ -89,9 +101,9 @@ class SourceConfig(_Config):
     extent_boxes: bool = False
     """Whether the labelled boxes are only the extent of the joints, smaller than a detector's."""
 
-    detections: Path | None = None
-    """Boxes a detector found, `{file name: [[x1, y1, x2, y2], ...]}`; a labelled box is replaced
-    by the one that fits it best."""
+    detector: Path | None = None
+    """A model repository whose `person_detector` is run once over the pictures: a labelled box is
+    replaced by the detected one that fits it best, as the pose model will be given in use."""
 
     repeat: int = Field(1, ge=1)
     """How often each person counts per epoch."""
@@ -157,7 +169,8 @@ class TrainConfig(_Config):
     """CPU threads, all of them when not given."""
 
     init: Path | None = None
-    """A checkpoint to start from."""
+    """A checkpoint to start from. Weights whose name and shape fit are taken, so a model with
+    another resolution or other joints can start from one that was trained already."""
 
     model: ModelConfig
     train: tuple[SourceConfig, ...] = Field(min_length=1)

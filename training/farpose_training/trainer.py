@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from farpose.keypoints import keypoint_set
 from farpose_training.checkpoint import (
-    CheckpointError,
-    load_model,
+    SKELETON_KEY,
+    load_fitting,
     load_optimizer,
     load_state,
     optimizer_tensors,
@@ -129,13 +129,12 @@ class Trainer:
     def _initial_model(self) -> SimCCNet:
         if self.config.init is None:
             return SimCCNet(self.config.model, len(self.joints))
-        start = load_model(self.config.init)
-        if start.keypoint_set != self.joints:
-            raise CheckpointError(
-                f"{self.config.init} predicts {start.keypoint_set.name}, "
-                f"the run wants {self.joints.name}"
-            )
-        return start.model
+        tensors, _ = read_tensors(self.config.init)
+        model = SimCCNet(self.config.model, len(self.joints), tensors.pop(SKELETON_KEY, None))
+        fresh = load_fitting(model, tensors, self.config.init)
+        if fresh:
+            tqdm.write(f"not in {self.config.init}, trained from scratch: {', '.join(fresh)}")
+        return model
 
     def _save(self, record: dict[str, float]) -> None:
         with (self.config.output / "log.jsonl").open("a") as log:

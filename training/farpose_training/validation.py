@@ -12,7 +12,7 @@ from farpose.evaluation.pck import correct_joints, pck
 from farpose.geometry import CropGeometry
 from farpose.keypoints import KeypointSet
 from farpose_training.config import ModelConfig, SourceConfig
-from farpose_training.data.people import detector_like_boxes
+from farpose_training.data.boxes import detector_like_boxes
 from farpose_training.models.simcc import SimCCDecoder, SimCCNet
 
 BATCH = 128

@@ -30,32 +30,33 @@ class SimCCHead(nn.Module):
     flattened map into `k * R` classes per axis (Li et al., ECCV 2022).
     """
 
-    def __init__(self, channels: int, joints: int, resolution: int, split_factor: int) -> None:
+    def __init__(
+        self, channels: int, joints: int, cells: int, resolution: int, split_factor: int
+    ) -> None:
         super().__init__()
-        cells = (resolution // 4) ** 2
         self.joints = nn.Conv2d(channels, joints, 1)
-        self.x = nn.Linear(cells, resolution * split_factor)
-        self.y = nn.Linear(cells, resolution * split_factor)
+        self.x = nn.Linear(cells * cells, resolution * split_factor)
+        self.y = nn.Linear(cells * cells, resolution * split_factor)
         for axis, linear in enumerate((self.x, self.y)):
             with torch.no_grad():
-                linear.weight.add_(marginal_weights(resolution, split_factor, axis))
+                linear.weight.add_(marginal_weights(cells, resolution, split_factor, axis))
 
     def forward(self, feature: Tensor) -> Logits:
-        """Feature `[B,C,R/4,R/4]` to logits."""
+        """Feature `[B,C,cells,cells]` to logits."""
         maps = self.joints(feature).flatten(2)
         return Logits(self.x(maps), self.y(maps))
 
 
-def marginal_weights(resolution: int, split_factor: int, axis: int) -> Tensor:
-    """`[k*R, (R/4)^2]` weights that sum a map over the other axis and spread it over the bins.
+def marginal_weights(cells: int, resolution: int, split_factor: int, axis: int) -> Tensor:
+    """`[k*R, cells^2]` weights that sum a map over the other axis and spread it over the bins.
 
     A head that starts from them sees where things are before it has learned anything; from
     random weights a small network needs many epochs to find that out.
     """
-    cells = resolution // 4
-    centers = (torch.arange(cells) * 4 + 1.5) * split_factor
+    pixels = resolution / cells
+    centers = (torch.arange(cells) * pixels + (pixels - 1) / 2) * split_factor
     distances = torch.arange(resolution * split_factor)[:, None] - centers
-    along = torch.exp(-(distances**2) / (2 * (2.0 * split_factor) ** 2)) / 4
+    along = torch.exp(-(distances**2) / (2 * (pixels / 2 * split_factor) ** 2)) / math.sqrt(cells)
     grid = along[:, None, :].expand(-1, cells, -1)
     return (grid if axis == 0 else grid.transpose(1, 2)).reshape(len(along), cells * cells)
 
@@ -77,15 +78,22 @@ class SimCCNet(nn.Module):
         self.config = config
         self.backbone = build_backbone(config.backbone, skeleton)
         self.head = SimCCHead(
-            self.backbone.channels, joints, config.resolution, config.split_factor
+            self.backbone.channels,
+            joints,
+            round(config.resolution * config.upscale) // 4,
+            config.resolution,
+            config.split_factor,
         )
         self.register_buffer("mean", torch.tensor(config.backbone.mean).view(3, 1, 1), False)
         self.register_buffer("std", torch.tensor(config.backbone.std).view(3, 1, 1), False)
 
     def forward(self, crops: Tensor) -> Logits:
         """Crops `[B,R,R,3]` UINT8 RGB to logits."""
-        images = crops.to(torch.float32).permute(0, 3, 1, 2)
-        return self.head(self.backbone((images - self.mean) / self.std))  # type: ignore[no-any-return]
+        images = (crops.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.std
+        if self.config.upscale != 1:
+            size = round(self.config.resolution * self.config.upscale)
+            images = nn.functional.interpolate(images, (size, size), mode="bilinear")
+        return self.head(self.backbone(images))  # type: ignore[no-any-return]
 
 
 class SimCCDecoder(nn.Module):
