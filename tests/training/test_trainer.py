@@ -162,3 +162,4 @@ def test_the_bundled_presets_are_valid(data: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FARPOSE_DATA", str(data))
     root = Path(__file__).parents[2]
     parse_train_config(read_yaml(root / "training/configs/lowres_pose.yaml"))
+    parse_train_config(read_yaml(root / "training/configs/pose_64.yaml"))
