@@ -48,7 +48,7 @@ class Batcher:
         self._preferred_size = preferred_size
         self._max_delay = max_delay
         self._waiting: deque[_Request] = deque()
-        self._arrived = asyncio.Event()
+        self._arrived: asyncio.Event | None = None
         self._worker: asyncio.Task[None] | None = None
 
     async def submit(self, inputs: Tensors) -> Tensors:
@@ -57,26 +57,29 @@ class Batcher:
         size = len(next(iter(inputs.values())))
         answer: asyncio.Future[Tensors] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Request(inputs, size, shapes, answer))
-        self._arrived.set()
         if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
+            # The event belongs to the running loop, which may be another one than last time.
+            self._arrived = asyncio.Event()
+            self._worker = asyncio.create_task(self._work(self._arrived))
+        elif self._arrived is not None:
+            self._arrived.set()
         return await answer
 
-    async def _work(self) -> None:
+    async def _work(self, arrived: asyncio.Event) -> None:
         """Run batches until nobody waits."""
         if self._max_delay > 0:
-            await self._wait_for_company()
+            await self._wait_for_company(arrived)
         while self._waiting:
             batch = self._next_batch()
             if batch:
                 await self._answer(batch)
 
-    async def _wait_for_company(self) -> None:
+    async def _wait_for_company(self, arrived: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(self._max_delay):
                 while sum(request.size for request in self._waiting) < self._preferred_size:
-                    self._arrived.clear()
-                    await self._arrived.wait()
+                    arrived.clear()
+                    await arrived.wait()
         except TimeoutError:
             return
 

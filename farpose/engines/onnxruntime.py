@@ -8,7 +8,7 @@ event loop only hands arrays over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +55,15 @@ class OnnxRuntimeEngine:
             name: _LoadedModel(model, device, threads)
             for name, model in onnx_models(repository).items()
         }
+
+    @classmethod
+    def from_models(
+        cls, models: Iterable[RepositoryModel], device: Device = "cpu", threads: int | None = None
+    ) -> Self:
+        """An engine with only these models, wherever their files are."""
+        engine = cls.__new__(cls)
+        engine._models = {model.name: _LoadedModel(model, device, threads) for model in models}
+        return engine
 
     async def infer(self, model: str, inputs: Tensors) -> Tensors:
         """See `Engine.infer`."""
