@@ -49,10 +49,12 @@ def read_header(data: bytes) -> Header:
     try:
         with Image.open(io.BytesIO(data)) as image:
             found, (width, height) = image.format or "", image.size
+        # Phones write JPEG files with a second picture behind the first; decoders read the first.
+        found = "JPEG" if found == "MPO" else found
     except UnidentifiedImageError:
         raise ImageError("the bytes are not a picture of a known format") from None
-    except Image.DecompressionBombError as error:
-        raise ImageTooLargeError(str(error)) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageTooLargeError("the picture has far more pixels than are allowed") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"the picture's header cannot be read: {error}") from None
     if found not in FORMATS:

@@ -9,7 +9,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 DETECTOR_SIZES: Final = (320, 416, 640)
 """Detector input sizes that the bundled detector is measured at."""
 
-Box = tuple[float, float, float, float]
+Edge = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+"""Far outside of any picture, and far from where float32 overflows."""
+
+Box = tuple[Edge, Edge, Edge, Edge]
 
 
 def _parse_boxes(value: object) -> object:
