@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
+DEMO_PORT ?= 8091
 export FARPOSE_DATA ?= $(abspath ../shared/data)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -45,7 +46,10 @@ unit: setup ## The tests alone
 	$(BIN)/pytest
 
 demo: $(VENV)/.serve ## Start the service, post a street picture, write demo.png
-	$(BIN)/python clients/demo_service.py --output demo.png
+	$(BIN)/python clients/sample_picture.py build/bus.jpg
+	@$(BIN)/farpose serve --port $(DEMO_PORT) & service=$$!; trap "kill $$service; wait $$service" EXIT; \
+		$(BIN)/python clients/demo.py build/bus.jpg --url http://127.0.0.1:$(DEMO_PORT) \
+			--wait 60 --output demo.png
 
 lock: $(VENV)/.bootstrap ## Pin the newest allowed versions into requirements/
 	$(COMPILE) requirements/bootstrap.in --upgrade -o requirements/bootstrap.txt

@@ -1,0 +1,146 @@
+"""`farpose evaluate`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farpose.evaluation.boxes import EXTENT_SCALE, are_joint_extents, with_scaled_boxes
+from farpose.evaluation.dataset import PoseDataset, load_dataset
+from farpose.evaluation.detector_runner import run_detector, unscored_boxes
+from farpose.evaluation.runner import evaluate_pose
+from farpose.evaluation.shrink import shrink_table
+from farpose.evaluation.tables import detector_json, detector_text, pose_json, pose_text
+from farpose.options import PoseOptions
+from farpose.pipeline import PosePipeline
+from farpose.repository import default_repository
+
+
+class Boxes(StrEnum):
+    """Which boxes people are cropped by."""
+
+    TRUTH = "truth"
+    DETECTED = "detected"
+
+
+class EvaluateOptionError(ValueError):
+    """Options that do not go together."""
+
+
+def evaluate(
+    model: Annotated[
+        Path,
+        typer.Argument(help="An .onnx file, a model's folder in a repository, or a checkpoint."),
+    ],
+    annotations: Annotated[Path, typer.Option(help="A COCO-style keypoint file.")],
+    images: Annotated[Path, typer.Option(help="The folder of its pictures.")],
+    boxes: Annotated[
+        Boxes, typer.Option(help="Crop people by their labelled or by detected boxes.")
+    ] = Boxes.TRUTH,
+    box_scale: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5,
+            max=3,
+            help="Enlarge labelled boxes. By default 1, or 1.2 where they only span the labelled "
+            "joints, as those of LSP do.",
+        ),
+    ] = None,
+    shrink: Annotated[
+        bool,
+        typer.Option(
+            "--shrink", help="Also score every person, in the labelled box, shrunk to 16-128 px."
+        ),
+    ] = False,
+    detector_size: Annotated[
+        int, typer.Option(min=128, max=1280, help="Longer side the detector sees, in pixels.")
+    ] = PoseOptions().detector_size,
+    repository: Annotated[
+        Path | None,
+        typer.Option(help="Whose detector finds people; the bundled models by default."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object as the last line.")
+    ] = False,
+) -> None:
+    """Score a pose model, or the detector, on labelled people."""
+    from farpose.engines.combined import CombinedEngine
+    from farpose.engines.opening import open_detector, open_model
+
+    dataset = _boxes_alike(load_dataset(annotations, images), box_scale)
+    with contextlib.ExitStack() as stack:
+        runner = stack.enter_context(asyncio.Runner())
+        opened = stack.enter_context(open_model(model))
+        if opened.is_detector:
+            if shrink or boxes is Boxes.DETECTED:
+                raise EvaluateOptionError(
+                    f"{model} is a detector: --shrink and --boxes are for pose models"
+                )
+            others = unscored_boxes(annotations, dataset)
+            pipeline = PosePipeline(opened.engine)
+            report = run_detector(runner, pipeline, dataset, others, detector_size)
+            typer.echo(detector_text(report))
+            content = detector_json(report)
+        else:
+            engine = opened.engine
+            if boxes is Boxes.DETECTED:
+                detector = open_detector(repository or default_repository())
+                engine = CombinedEngine(engine, stack.enter_context(detector))
+            content = runner.run(
+                _evaluate_pose(
+                    PosePipeline(engine), opened.name, dataset, boxes, detector_size, shrink
+                )
+            )
+    if as_json:
+        facts = {"model": str(model), "annotations": str(annotations), "boxes": boxes.value}
+        typer.echo(json.dumps(facts | content))
+
+
+async def _evaluate_pose(
+    pipeline: PosePipeline,
+    name: str,
+    dataset: PoseDataset,
+    boxes: Boxes,
+    detector_size: int,
+    shrink: bool,
+) -> dict[str, object]:
+    joints = (await pipeline.pose_model(name)).keypoint_set
+    dataset = dataset.converted(joints)
+    report = await evaluate_pose(
+        pipeline,
+        dataset,
+        pose_model=name,
+        boxes=boxes.value,
+        detector_size=detector_size,
+        progress=lambda done: _progress(f"{done}/{len(dataset.pictures)} pictures"),
+    )
+    _progress("")
+    if boxes is Boxes.DETECTED:
+        typer.echo(f"{report.found} of {len(dataset)} people were detected")
+    columns = await shrink_table(pipeline, dataset, name) if shrink else None
+    typer.echo(pose_text(report, columns))
+    return pose_json(report, columns)
+
+
+def _boxes_alike(dataset: PoseDataset, scale: float | None) -> PoseDataset:
+    if scale is None:
+        extents = are_joint_extents(dataset)
+        if extents:
+            typer.echo(
+                f"the labelled boxes only span the joints: they are enlarged by {EXTENT_SCALE}"
+            )
+        scale = EXTENT_SCALE if extents else 1.0
+    return with_scaled_boxes(dataset, scale)
+
+
+def _progress(text: str) -> None:
+    """One line on a terminal's stderr that is rewritten; nothing in a log."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r\x1b[K{text}", err=True, nl=False)

@@ -1,0 +1,148 @@
+"""Runs a pose model over a dataset, through the same pipeline as the service, and scores it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from farpose.evaluation.boxes import match_people
+from farpose.evaluation.dataset import PoseDataset
+from farpose.evaluation.heights import Accuracy, HeightBin, accuracy, by_height
+from farpose.evaluation.oks import (
+    AveragePrecision,
+    Predictions,
+    average_precision,
+    without_duplicates,
+)
+from farpose.options import PoseOptions
+from farpose.people import People
+from farpose.pipeline import PosePipeline
+
+Boxes = Literal["truth", "detected"]
+
+LOWEST_THRESHOLD: Final = 0.05
+"""Detections down to the detector's own floor count for the precision."""
+
+_IN_FLIGHT: Final = 4
+"""Pictures at a time: enough for the engine to fill batches, few enough to hold in memory."""
+
+
+@dataclass(frozen=True)
+class PoseReport:
+    """How well a model's poses agree with the labels."""
+
+    precision: AveragePrecision
+    accuracy: Accuracy
+    heights: tuple[HeightBin, ...]
+    found: int
+    """People who had a box: all of them with labelled boxes."""
+
+
+async def evaluate_pose(
+    pipeline: PosePipeline,
+    dataset: PoseDataset,
+    *,
+    pose_model: str = "auto",
+    boxes: Boxes = "truth",
+    detector_size: int = 640,
+    progress: Callable[[int], None] = lambda pictures: None,
+) -> PoseReport:
+    """Score a pose model on labelled people.
+
+    With `truth`, each person is cropped by the labelled box. With `detected`, the detector looks
+    for people: whatever it finds counts for the precision, after OKS non-maximum suppression,
+    while PCK and mean OKS are of the person's own detection among those of the service's default
+    threshold; people without one count as wrong in all joints.
+
+    Args:
+        pipeline: runs the models.
+        dataset: people with the joints of the model (`PoseDataset.converted`).
+        pose_model: the model's name.
+        boxes: which boxes to crop by.
+        detector_size: longer side of the detector's input in pixels.
+        progress: told how many pictures are done.
+
+    Raises:
+        ValueError: the dataset has other joints than the model.
+        DatasetError: a picture cannot be read.
+        EngineError: a model failed.
+    """
+    joints = (await pipeline.pose_model(pose_model)).keypoint_set
+    if joints != dataset.keypoint_set:
+        raise ValueError(f"the model predicts {joints.name}, not {dataset.keypoint_set.name}")
+    people = await _predict(pipeline, dataset, pose_model, boxes, detector_size, progress)
+    own = _own_predictions(dataset, people, boxes)
+    predictions = _all_predictions(people)
+    if boxes == "detected":
+        predictions = without_duplicates(predictions, joints.sigmas)
+    return PoseReport(
+        precision=average_precision(dataset, predictions),
+        accuracy=accuracy(own, dataset),
+        heights=by_height(own, dataset),
+        found=int(np.isfinite(own[:, 0, 0]).sum()),
+    )
+
+
+async def _predict(
+    pipeline: PosePipeline,
+    dataset: PoseDataset,
+    pose_model: str,
+    boxes: Boxes,
+    detector_size: int,
+    progress: Callable[[int], None],
+) -> list[People]:
+    """The people predicted in each picture; with labelled boxes in the dataset's order."""
+    places = asyncio.Semaphore(_IN_FLIGHT)
+    done = 0
+
+    async def predict(index: int) -> People:
+        nonlocal done
+        async with places:
+            labelled = dataset.boxes[dataset.picture_index == index]
+            if boxes == "truth" and not len(labelled):
+                people = People.empty(dataset.keypoint_set)
+            else:
+                options = PoseOptions(
+                    boxes=tuple(map(tuple, labelled.tolist())) if boxes == "truth" else None,
+                    detection_threshold=LOWEST_THRESHOLD,
+                    detector_size=detector_size,
+                    pose_model=pose_model,
+                )
+                image = await asyncio.to_thread(dataset.pictures[index].read)
+                people = (await pipeline(image, options)).people
+        done += 1
+        progress(done)
+        return people
+
+    return await asyncio.gather(*map(predict, range(len(dataset.pictures))))
+
+
+def _own_predictions(
+    dataset: PoseDataset, people: list[People], boxes: Boxes
+) -> NDArray[np.float32]:
+    """`[P,J,3]` the prediction for each labelled person; infinite where there is none."""
+    own = np.full((len(dataset), len(dataset.keypoint_set), 3), np.inf, np.float32)
+    for index, found in enumerate(people):
+        labelled = np.flatnonzero(dataset.picture_index == index)
+        if boxes == "truth":
+            own[labelled] = found.keypoints
+            continue
+        sure = found[found.scores >= PoseOptions().detection_threshold]
+        matches = match_people(dataset.boxes[labelled], sure.boxes)
+        own[labelled[matches >= 0]] = sure.keypoints[matches[matches >= 0]]
+    return own
+
+
+def _all_predictions(people: list[People]) -> Predictions:
+    counts = [len(found) for found in people]
+    return Predictions(
+        picture_index=np.repeat(np.arange(len(people)), counts),
+        boxes=np.concatenate([found.boxes for found in people]),
+        scores=np.concatenate([found.scores for found in people]),
+        keypoints=np.concatenate([found.keypoints for found in people]),
+    )
