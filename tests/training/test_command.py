@@ -3,43 +3,66 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import pytest
 import yaml
 
-FARPOSE = Path(sys.executable).with_name("farpose")
+from farpose.cli import main
 
 
-def farpose(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [str(FARPOSE), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+class Ended(NamedTuple):
+    code: int
+    output: str
+    errors: str
 
 
-def test_train_evaluate_export(settings: dict, stick_people: Path, tmp_path: Path):
+@pytest.fixture
+def farpose(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """The command line, run in this process: importing torch anew for each call takes seconds."""
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", ["farpose", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Ended(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+Farpose = Callable[..., Ended]
+
+
+def test_train_evaluate_export(
+    farpose: Farpose, settings: dict, stick_people: Path, tmp_path: Path
+):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
-    done = farpose("train", "run.yaml", "--set", "optimizer.epochs=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    checkpoint = Path(done.stdout.split()[-1])
-    assert "100%" in done.stderr  # a progress bar
+    done = farpose("train", "run.yaml", "--set", "optimizer.epochs=1")
+    assert done.code == 0, done.errors
+    checkpoint = Path(done.output.split()[-1])
+    assert "100%" in done.errors  # a progress bar
 
     people = ["--annotations", stick_people / "people.json", "--images", stick_people]
-    done = farpose("evaluate", checkpoint, *people, "--boxes", "truth", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    scores = json.loads(done.stdout.splitlines()[-1])
+    done = farpose("evaluate", checkpoint, *people, "--boxes", "truth", "--json")
+    assert done.code == 0, done.errors
+    scores = json.loads(done.output.splitlines()[-1])
     assert 0 <= scores["PCK@0.2"] <= 1
 
-    done = farpose("export", checkpoint, "--repository", "mine", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = farpose("export", checkpoint, "--repository", "mine")
+    assert done.code == 0, done.errors
     exported = tmp_path / "mine/lowres_pose"
-    done = farpose("evaluate", exported, *people, "--boxes", "truth", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    again = json.loads(done.stdout.splitlines()[-1])
+    done = farpose("evaluate", exported, *people, "--boxes", "truth", "--json")
+    assert done.code == 0, done.errors
+    again = json.loads(done.output.splitlines()[-1])
     assert abs(again["PCK@0.2"] - scores["PCK@0.2"]) < 0.01
 
 
-def test_mistakes_end_in_one_line(settings: dict, stick_people: Path, tmp_path: Path):
+def test_mistakes_end_in_one_line(
+    farpose: Farpose, settings: dict, stick_people: Path, tmp_path: Path
+):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings | {"sigma": 3}))
     (tmp_path / "task.yaml").write_text("task: cooking")
     (tmp_path / "cut.safetensors").write_bytes(b"\xff" * 20)
@@ -51,8 +74,8 @@ def test_mistakes_end_in_one_line(settings: dict, stick_people: Path, tmp_path: 
         (["export", "cut.safetensors", "--repository", "r"], "not a readable safetensors"),
         (["evaluate", "none.onnx", *people], "none.onnx"),
     ]:
-        done = farpose(*arguments, cwd=tmp_path)
-        assert done.returncode == 1
-        assert "Traceback" not in done.stderr
-        assert message in done.stderr.replace("\n", " ")
+        done = farpose(*arguments)
+        assert done.code == 1
+        assert "Traceback" not in done.errors
+        assert message in done.errors.replace("\n", " ")
     assert not (tmp_path / "r").exists()
