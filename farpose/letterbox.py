@@ -8,6 +8,7 @@ pixel and `width` the right edge of the last one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -49,29 +50,6 @@ class Letterboxed:
         return boxes * np.array(self.scale * 2, dtype=np.float32)
 
 
-def letterbox(frame: NDArray[np.uint8], size: int) -> Letterboxed:
-    """Resize `frame` so that its longer side is `size` pixels, and pad it to multiples of 32.
-
-    Args:
-        frame: UINT8 `[H,W,3]` RGB, at least one pixel.
-        size: longer side of the input in pixels, a positive multiple of 32.
-
-    Raises:
-        ValueError: `size` is no positive multiple of 32, or `frame` is no UINT8 `[H,W,3]`.
-    """
-    if size <= 0 or size % STRIDE:
-        raise ValueError(f"the detector size is a positive multiple of {STRIDE}, not {size}")
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
-        raise ValueError(f"a frame is UINT8 [H,W,3], not {frame.dtype} {list(frame.shape)}")
-    height, width = frame.shape[:2]
-    factor = size / max(height, width)
-    new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
-    image = np.full((_padded(new_height), _padded(new_width), 3), PADDING, dtype=np.uint8)
-    inside = image[:new_height, :new_width]
-    inside[...] = resize(frame, new_width, new_height)
-    return Letterboxed(image, (new_width / width, new_height / height), (width, height))
-
-
 def resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Resize UINT8 `[H,W,3]` to `width` x `height` pixels without aliasing and without blur.
 
@@ -85,6 +63,34 @@ def resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint
     if (image.shape[1], image.shape[0]) == (width, height):
         return image
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+Resizer = Callable[[NDArray[np.uint8], int, int], NDArray[np.uint8]]
+"""(UINT8 `[H,W,3]`, new width, new height) -> UINT8 `[new height, new width, 3]`."""
+
+
+def letterbox(frame: NDArray[np.uint8], size: int, *, resizer: Resizer = resize) -> Letterboxed:
+    """Resize `frame` so that its longer side is `size` pixels, and pad it to multiples of 32.
+
+    Args:
+        frame: UINT8 `[H,W,3]` RGB, at least one pixel.
+        size: longer side of the input in pixels, a positive multiple of 32.
+        resizer: another interpolation, for comparisons.
+
+    Raises:
+        ValueError: `size` is no positive multiple of 32, or `frame` is no UINT8 `[H,W,3]`.
+    """
+    if size <= 0 or size % STRIDE:
+        raise ValueError(f"the detector size is a positive multiple of {STRIDE}, not {size}")
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
+        raise ValueError(f"a frame is UINT8 [H,W,3], not {frame.dtype} {list(frame.shape)}")
+    height, width = frame.shape[:2]
+    factor = size / max(height, width)
+    new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
+    image = np.full((_padded(new_height), _padded(new_width), 3), PADDING, dtype=np.uint8)
+    inside = image[:new_height, :new_width]
+    inside[...] = resizer(frame, new_width, new_height)
+    return Letterboxed(image, (new_width / width, new_height / height), (width, height))
 
 
 def _padded(length: int) -> int:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import cv2
@@ -13,10 +12,10 @@ from farpose.engine import EngineError, ModelMetadata, TensorInfo, Tensors, Unkn
 from farpose.engines.onnxruntime import OnnxRuntimeEngine
 from farpose.engines.repository import onnx_models
 from farpose.geometry import BoxError, CropGeometry
-from farpose.keypoints import COCO17, LIMB_JOINTS
 from farpose.options import PoseOptions
 from farpose.pipeline import PosePipeline
 from farpose.repository import RepositoryError
+from tests.labels.score import RIGHT, joint_errors
 
 BOXES = "10,20,40,90;30.5,5,60,70"
 
@@ -212,28 +211,9 @@ def test_a_damaged_model_is_refused_by_path(tmp_path: Path):
 
 def test_people_on_a_real_street_have_their_joints_in_place(engine: OnnxRuntimeEngine, bus: Path):
     """Against joints marked by hand: two of three people have 8 of 12 within 0.2 torso."""
-    labels = json.loads((Path(__file__).parents[1] / "labels/bus.json").read_text())
-    people = find(engine, bus.read_bytes()).people
-    right = {
-        name: _joints_in_place(people, labelled) for name, labelled in labels["people"].items()
-    }
+    errors = joint_errors(find(engine, bus.read_bytes()).people)
+    right = {name: sum(e <= RIGHT for e in joints.values()) for name, joints in errors.items()}
     assert sum(count >= 8 for count in right.values()) >= 2, right
-
-
-def _joints_in_place(people, labelled: dict[str, list[float]]) -> int:
-    box = np.array(labelled["box"])
-    middle = (box[:2] + box[2:]) / 2
-    middles = (people.boxes[:, :2] + people.boxes[:, 2:]) / 2
-    nearest = int(np.linalg.norm(middles - middle, axis=1).argmin())
-    if "right_hip" not in labelled:
-        return 0
-    torso = np.linalg.norm(np.subtract(labelled["left_shoulder"], labelled["right_hip"]))
-    found = people.keypoints[nearest, :, :2]
-    return sum(
-        np.linalg.norm(found[COCO17.index(joint)] - labelled[joint]) <= 0.2 * torso
-        for joint in LIMB_JOINTS
-        if joint in labelled
-    )
 
 
 def test_encoded_and_decoded_pictures_give_the_same_people(engine: OnnxRuntimeEngine, bus: Path):

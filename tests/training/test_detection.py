@@ -6,6 +6,7 @@ data folder.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -17,18 +18,20 @@ import onnxruntime
 import pytest
 import torch
 
-from farpose.evaluation.detection import box_iou
+from farpose.evaluation.detection import LabelledPicture, box_iou
 from farpose.letterbox import letterbox
 from farpose_training.checkpoint import CheckpointError, read_tensors
 from farpose_training.config import ConfigError
 from farpose_training.detection.assign import assign
 from farpose_training.detection.config import MosaicConfig, parse_config
 from farpose_training.detection.data import MosaicDataset
-from farpose_training.detection.export import DETECTIONS, NMS_IOU, SCORE_FLOOR, build_onnx
+from farpose_training.detection.export import build_onnx
 from farpose_training.detection.labels import PictureLabels, decide, merge_views
 from farpose_training.detection.losses import Targets, detection_loss, giou, quality_focal_loss
 from farpose_training.detection.model import PersonDetector
+from farpose_training.detection.report import compare, write_tables
 from farpose_training.detection.sources import SourcePicture, read_rgb
+from farpose_training.detection.tail import DETECTIONS, NMS_IOU, SCORE_FLOOR
 from farpose_training.detection.train import prepare, run
 
 ROOT = Path(__file__).parents[2]
@@ -88,20 +91,21 @@ def test_graph_equals_the_module(talkative: PersonDetector) -> None:
     with torch.inference_mode():
         dense = talkative(torch.from_numpy(images))
     for index in range(2):
-        expected = _suppress(dense.boxes[index].numpy(), dense.logits[index].sigmoid().numpy())
-        assert len(expected[1]) > 5, "the test needs boxes"
-        count = len(expected[1])
-        np.testing.assert_allclose(scores[index, :count], expected[1], atol=1e-4)
-        np.testing.assert_allclose(boxes[index, :count], expected[0], atol=0.02)
+        expected_boxes, expected_scores = _detections(
+            dense.boxes[index].numpy(), dense.logits[index].sigmoid().numpy()
+        )
+        count = len(expected_scores)
+        assert count > 5, "the test needs boxes"
+        np.testing.assert_allclose(scores[index, :count], expected_scores, atol=1e-4)
+        np.testing.assert_allclose(boxes[index, :count], expected_boxes, atol=0.02)
         assert (scores[index, count:] == 0).all()
 
 
-def _suppress(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _detections(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Plain non-maximum suppression with the graph's settings."""
     order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] > SCORE_FLOOR]
     kept: list[int] = []
-    for index in order:
+    for index in order[scores[order] > SCORE_FLOOR]:
         if not kept or box_iou(boxes[[index]], boxes[kept]).max() <= NMS_IOU:
             kept.append(index)
     return boxes[kept[:DETECTIONS]], scores[kept[:DETECTIONS]]
@@ -423,7 +427,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tiny: dict[str, object], tmp_pa
         ({"learning_rat": 1}, "learning_rat"),
         ({"sizes": {100: 1.0}}, "multiples of 32"),
         ({"sizes": {320: 0.5}}, "sum to 1"),
-        ({"labels": {"floor": 0.6}}, "sure is above floor"),
+        ({"labels": {"floor": 0.6}}, "rising order"),
         ({"task": "pose"}, "task"),
     ],
 )
@@ -431,3 +435,28 @@ def test_wrong_settings_are_refused(change: dict[str, object], message: str) -> 
     config = {"task": "person_detector", "data": "d", "start": "s", "output": "o", **change}
     with pytest.raises(ConfigError, match=message):
         parse_config(config)
+
+
+# The report
+
+
+def test_report_reads_the_model_at_the_price_of_the_start() -> None:
+    person, nobody = [10.0, 10, 30, 60], [100.0, 100, 120, 150]
+    picture = LabelledPicture(
+        np.zeros((200, 200, 3), np.uint8), np.array([person]), np.zeros((0, 4))
+    )
+
+    def start(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([person, nobody]), np.array([0.2, 0.35])
+
+    def model(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([person, nobody, nobody]), np.array([0.5, 0.6, 0.55])
+
+    comparison = compare(start, model, [picture], sizes=(320,))[0]
+    assert comparison.threshold == pytest.approx(0.55)
+    assert comparison.threshold > 0.55
+    tables = io.StringIO()
+    write_tables([comparison], tables)
+    assert "| 320 | start | 0.300 | 1 | 0 | 0/1 | 0.000 | 0/1 |" in tables.getvalue()
+    assert "| 320 | model | 0.550 | 1 | 0 | 0/1 | 0.000 | 0/1 |" in tables.getvalue()
+    assert "| 320 | model | 0.300 | 2 | 0 | 1/1 | 1.000 | 1/1 |" in tables.getvalue()

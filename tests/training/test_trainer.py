@@ -160,6 +160,6 @@ def test_yaml_takes_the_environment_and_overrides(tmp_path: Path, monkeypatch: p
 
 def test_the_bundled_presets_are_valid(data: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FARPOSE_DATA", str(data))
-    root = Path(__file__).parents[2]
-    parse_train_config(read_yaml(root / "training/configs/lowres_pose.yaml"))
-    parse_train_config(read_yaml(root / "training/configs/pose_64.yaml"))
+    presets = (Path(__file__).parents[2] / "training/configs").glob("*pose*.yaml")
+    outputs = {parse_train_config(read_yaml(path)).output.name for path in presets}
+    assert outputs == {"pose_64", "pose_64_upscaled", "lowres_pose"}

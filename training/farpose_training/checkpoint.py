@@ -45,6 +45,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata)
+    partial.chmod(0o644)
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     partial.replace(path)
