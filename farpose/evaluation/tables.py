@@ -11,8 +11,9 @@ from farpose.evaluation.detection import HEIGHT_EDGES, DetectionReport
 from farpose.evaluation.heights import Accuracy
 from farpose.evaluation.runner import PoseReport
 from farpose.evaluation.shrink import ShrinkColumn
+from farpose.options import PoseOptions
 
-DETECTION_THRESHOLD: Final = 0.3
+DETECTION_THRESHOLD: Final = PoseOptions().detection_threshold
 """What the service uses unless told otherwise."""
 
 FALSE_BOXES_PER_PICTURE: Final = (0.1, 0.2, 0.5, 1.0, 2.0)

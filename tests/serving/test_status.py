@@ -55,7 +55,7 @@ def test_openapi_describes_every_option_and_body(client: TestClient):
     assert parameters.keys() == {*PoseOptions.model_fields, "format"}
     assert all(parameter["description"] for parameter in parameters.values())
     assert parameters["boxes"]["schema"]["type"] == "string"
-    assert parameters["detection_threshold"]["schema"]["default"] == 0.3
+    assert parameters["detection_threshold"]["schema"]["default"] == 0.35
     assert operation["requestBody"]["content"].keys() == {
         "image/jpeg", "image/png", "image/webp", "multipart/form-data", "application/json",
     }  # fmt: skip
