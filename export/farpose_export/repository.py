@@ -15,7 +15,6 @@ from tritonclient.grpc import model_config_pb2 as pb
 from farpose_export.parity import Parity
 
 MAX_BATCH_SIZE = 64
-MAX_QUEUE_DELAY_MICROSECONDS = 2000
 
 
 class RepositoryWriteError(RuntimeError):
@@ -37,9 +36,9 @@ def pose_config(name: str, resolution: int, joints: int) -> pb.ModelConfig:
             for output, dims in outputs.items()
         ],
         instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
-        dynamic_batching=pb.ModelDynamicBatching(
-            max_queue_delay_microseconds=MAX_QUEUE_DELAY_MICROSECONDS
-        ),
+        # Without a delay: a request to an idle model runs at once, and those that arrive meanwhile
+        # become the next batch.
+        dynamic_batching=pb.ModelDynamicBatching(),
     )
 
 
