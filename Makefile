@@ -58,6 +58,7 @@ lock: $(VENV)/.bootstrap ## Pin the newest allowed versions into requirements/
 
 train-pose: setup ## Train the bundled pose model and add it to model_repository (hours)
 	$(BIN)/farpose train training/configs/pose_64.yaml
+	$(BIN)/farpose train training/configs/pose_64_upscaled.yaml
 	$(BIN)/farpose train training/configs/lowres_pose.yaml
 	$(BIN)/farpose export runs/lowres_pose/checkpoint.safetensors --repository model_repository
 

@@ -71,10 +71,14 @@ def model_tensors(model: SimCCNet) -> dict[str, Tensor]:
 
 
 def save_model(path: Path, model: SimCCNet, joints: KeypointSet, facts: dict[str, str]) -> None:
-    """Write a model checkpoint."""
+    """Write a model checkpoint; of the backbone's file only the name is kept."""
+    config = model.config
+    if config.backbone.kind == "onnx":
+        backbone = config.backbone.model_copy(update={"path": Path(config.backbone.path.name)})
+        config = config.model_copy(update={"backbone": backbone})
     metadata = {
         "format": FORMAT,
-        "model": model.config.model_dump_json(),
+        "model": config.model_dump_json(),
         "keypoint_set": joints.name,
         "facts": json.dumps(facts),
     }
