@@ -83,8 +83,7 @@ def _footprint(
     Its left and top are multiples of `2^level`, so that halving the part gives the same pixels as
     halving the whole frame would.
     """
-    last = resolution - 1
-    corners = np.array([[-1, -1, 1], [last + 1, -1, 1], [-1, last + 1, 1], [last + 1, last + 1, 1]])
+    corners = np.array([[x, y, 1] for x in (-1, resolution) for y in (-1, resolution)])
     reached = corners @ matrix.T
     step = 2**level
     low = np.floor(reached.min(axis=0) / step - 1) * step

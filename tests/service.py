@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 START_SECONDS = 60
@@ -46,12 +45,7 @@ class Service:
         self.process.kill()
         raise RuntimeError(f"the service did not get ready (exit code {self.process.poll()})")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(20)

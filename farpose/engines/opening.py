@@ -57,10 +57,12 @@ def open_model(path: Path) -> Iterator[OpenedModel]:
         yield OpenedModel(_checkpoint_engine(path), DEFAULT_POSE_MODEL)
         return
     model = _repository_model(path)
-    if _has_input(model, "images"):
-        model = replace(model, name=DETECTOR)
     with OnnxRuntimeEngine.from_models([model]) as engine:
-        yield OpenedModel(engine, model.name)
+        if model.name == DETECTOR or not _takes_images(engine):
+            yield OpenedModel(engine, model.name)
+            return
+    with OnnxRuntimeEngine.from_models([replace(model, name=DETECTOR)]) as engine:
+        yield OpenedModel(engine, DETECTOR)
 
 
 def open_detector(repository: Path) -> OnnxRuntimeEngine:
@@ -99,9 +101,8 @@ def _repository_model(path: Path) -> RepositoryModel:
     )
 
 
-def _has_input(model: RepositoryModel, name: str) -> bool:
-    with OnnxRuntimeEngine.from_models([model]) as engine:
-        return any(i.name == name for metadata in engine.models() for i in metadata.inputs)
+def _takes_images(engine: OnnxRuntimeEngine) -> bool:
+    return any(i.name == "images" for metadata in engine.models() for i in metadata.inputs)
 
 
 def _checkpoint_engine(path: Path) -> Engine:

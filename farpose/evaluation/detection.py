@@ -17,9 +17,6 @@ Detect = Callable[[NDArray[np.uint8], int], tuple[NDArray[np.floating], NDArray[
 """(picture UINT8 `[H,W,3]` RGB, detector size) -> boxes `[K,4]` xyxy in picture pixels and scores
 `[K]`, in any order."""
 
-HEIGHT_EDGES = (0.0, 12.0, 24.0, 48.0, 96.0, 192.0, np.inf)
-"""Edges of the height table in picture pixels."""
-
 MATCH_IOU = 0.5
 """A box is on a person if their intersection over union is at least this."""
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from farpose.evaluation.detection import HEIGHT_EDGES, DetectionReport
+from farpose.evaluation.detection import DetectionReport
 from farpose.evaluation.heights import Accuracy
+from farpose.evaluation.pck import HEIGHT_BINS
 from farpose.evaluation.runner import PoseReport
 from farpose.evaluation.shrink import ShrinkColumn
 from farpose.options import PoseOptions
@@ -79,7 +80,7 @@ def detector_json(report: DetectionReport) -> dict[str, Any]:
                 "people": report.people(low, high),
                 "recall": _number(report.recall(threshold, low, high)),
             }
-            for low, high in pairwise(HEIGHT_EDGES)
+            for low, high in pairwise(HEIGHT_BINS)
         ],
         "curve": [
             {
@@ -97,7 +98,7 @@ def detector_text(report: DetectionReport) -> str:
     content = detector_json(report)
     rows = [
         [_bin(low, high), str(row["people"]), _text(row["recall"])]
-        for (low, high), row in zip(pairwise(HEIGHT_EDGES), content["heights"], strict=True)
+        for (low, high), row in zip(pairwise(HEIGHT_BINS), content["heights"], strict=True)
     ]
     rows.append(["all", str(content["people"]), _text(content["recall"])])
     prices = [

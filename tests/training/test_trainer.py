@@ -15,7 +15,8 @@ from farpose_training.config import ConfigError, parse_train_config, read_yaml
 from farpose_training.data.boxes import detector_like_boxes
 from farpose_training.data.people import load_people
 from farpose_training.models.backbones import BackboneError
-from farpose_training.trainer import Trainer, TrainingError
+from farpose_training.optimization import TrainingError
+from farpose_training.trainer import Trainer
 
 
 def run(settings: dict, **optimizer: object) -> list[dict]:

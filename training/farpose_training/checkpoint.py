@@ -129,7 +129,33 @@ def load_fitting(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> l
     return [name for name in state if name not in fitting]
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def save_run(
+    path: Path,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    metadata: dict[str, str],
+) -> None:
+    """Write all that a run needs to go on: weights, their average, the optimiser's state."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    tensors |= _optimizer_tensors(optimizer)
+    write_tensors(path, tensors, metadata)
+
+
+def load_run(
+    path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, str]:
+    """Restore what `save_run` wrote, and return its metadata; `CheckpointError` if it cannot be."""
+    tensors, metadata = read_tensors(path)
+    for prefix, module in (("model.", model), ("average.", average)):
+        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        load_state(module, state, path)
+    _load_optimizer(optimizer, tensors)
+    return metadata
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as flat tensors, `optimizer.PARAMETER.FIELD`."""
     return {
         f"optimizer.{parameter}.{field}": value
@@ -138,8 +164,8 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Restore what `optimizer_tensors` gave."""
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Restore what `_optimizer_tensors` gave."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):

@@ -18,12 +18,10 @@ from farpose.keypoints import keypoint_set
 from farpose_training.checkpoint import (
     SKELETON_KEY,
     load_fitting,
-    load_optimizer,
-    load_state,
-    optimizer_tensors,
+    load_run,
     read_tensors,
     save_model,
-    write_tensors,
+    save_run,
 )
 from farpose_training.config import TrainConfig
 from farpose_training.data.augment import Augmenter
@@ -31,11 +29,8 @@ from farpose_training.data.loader import Loader
 from farpose_training.data.people import load_people
 from farpose_training.losses import simcc_loss
 from farpose_training.models.simcc import SimCCNet
+from farpose_training.optimization import TrainingError, parameter_groups
 from farpose_training.validation import Validator
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the last good checkpoint is kept."""
 
 
 class Trainer:
@@ -68,7 +63,7 @@ class Trainer:
             use_buffers=True,
         )
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, config.optimizer.weight_decay),
+            parameter_groups(self.model, config.optimizer.weight_decay),
             lr=config.optimizer.learning_rate,
         )
         self.epoch = 0
@@ -139,10 +134,7 @@ class Trainer:
     def _save(self, record: dict[str, float]) -> None:
         with (self.config.output / "log.jsonl").open("a") as log:
             log.write(json.dumps(record) + "\n")
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        tensors |= optimizer_tensors(self.optimizer)
-        write_tensors(self._last, tensors, {"epoch": str(self.epoch)})
+        save_run(self._last, self.model, self.average, self.optimizer, {"epoch": str(self.epoch)})
         facts = {
             "training_data": ", ".join(_source_name(s.annotations) for s in self.config.train),
             "epochs": str(self.epoch),
@@ -153,14 +145,7 @@ class Trainer:
         )
 
     def _resume(self) -> None:
-        tensors, metadata = read_tensors(self._last)
-
-        def part(prefix: str) -> dict[str, torch.Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        load_state(self.model, part("model."), self._last)
-        load_state(self.average, part("average."), self._last)
-        load_optimizer(self.optimizer, tensors)
+        metadata = load_run(self._last, self.model, self.average, self.optimizer)
         self.epoch = int(metadata["epoch"])
 
 
@@ -172,15 +157,6 @@ def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Te
         return averaged.lerp(current, weight) if averaged.is_floating_point() else current
 
     return update
-
-
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
 
 
 def _seed_everything(seed: int) -> None:

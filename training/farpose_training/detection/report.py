@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 
 from farpose.evaluation.dataset import load_dataset
 from farpose.evaluation.detection import (
-    HEIGHT_EDGES,
     Detect,
     DetectionReport,
     LabelledPicture,
     evaluate_detector,
 )
+from farpose.evaluation.pck import HEIGHT_BINS
 from farpose.letterbox import Resizer, resize
 from farpose_training.detection.inference import model_detector, onnx_detector
 from farpose_training.detection.model import PersonDetector
@@ -134,7 +134,7 @@ def write_tables(comparisons: Sequence[Comparison], out: TextIO) -> None:
                 f"{report.found(score, 0, SMALL)}/{report.people(0, SMALL)} |\n"
             )
     out.write("\nFound by height in picture pixels, at the same number of false boxes:\n\n")
-    bins = list(pairwise(HEIGHT_EDGES))
+    bins = list(pairwise(HEIGHT_BINS))
     names = [f"{low:.0f}-{high:.0f}" if np.isfinite(high) else f"{low:.0f}+" for low, high in bins]
     out.write(f"| size | detector | {' | '.join(names)} |\n|---|---{'|---' * len(bins)}|\n")
     for c in comparisons:

@@ -14,13 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from farpose_training.checkpoint import (
-    load_optimizer,
-    load_state,
-    optimizer_tensors,
-    read_tensors,
-    write_tensors,
-)
+from farpose_training.checkpoint import load_run, save_run
 from farpose_training.detection.config import DetectorTrainConfig, LabelConfig, parse_config
 from farpose_training.detection.data import MosaicDataset, Sample
 from farpose_training.detection.export import write_onnx
@@ -34,13 +28,10 @@ from farpose_training.detection.labels import (
 from farpose_training.detection.losses import Targets, detection_loss
 from farpose_training.detection.model import PersonDetector
 from farpose_training.detection.sources import SourcePicture, read_sources
+from farpose_training.optimization import TrainingError, parameter_groups
 
 BASE_SIZE = 320
 """Pixels of the sample side that `batch_size` counts for."""
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the last good checkpoint is kept."""
 
 
 def run(config: Mapping[str, Any]) -> None:
@@ -119,14 +110,8 @@ class Trainer:
         self.model: PersonDetector = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.start = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
+            parameter_groups(self.model, config.weight_decay), lr=config.learning_rate
         )
         self.step = 0
         self._last = config.output / "last.safetensors"
@@ -208,20 +193,13 @@ class Trainer:
             file.write(json.dumps(line) + "\n")
 
     def _save(self) -> None:
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        tensors |= optimizer_tensors(self.optimizer)
-        write_tensors(self._last, tensors, {"step": str(self.step)})
+        save_run(self._last, self.model, self.average, self.optimizer, {"step": str(self.step)})
         self.average.save_checkpoint(
             self.config.output / "checkpoint.safetensors", {**FACTS, "step": str(self.step)}
         )
 
     def _resume(self) -> None:
-        tensors, metadata = read_tensors(self._last)
-        for prefix, module in (("model.", self.model), ("average.", self.average)):
-            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            load_state(module, state, self._last)
-        load_optimizer(self.optimizer, tensors)
+        metadata = load_run(self._last, self.model, self.average, self.optimizer)
         self.step = int(metadata["step"])
 
 
