@@ -30,8 +30,8 @@ def export(
         "name": name,
         "keypoint_set": joints.name,
         "resolution": str(model.config.resolution),
-        "split_factor": str(model.config.split_factor),
-        "label_sigma_bins": str(model.config.label_sigma),
+        "split_factor": str(model.config.head.split_factor),
+        "label_sigma_bins": str(model.config.head.sigma),
         "precision": "fp32",
         "license": "Apache-2.0",
     }

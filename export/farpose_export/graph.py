@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from farpose_training.models.simcc import SimCCDecoder, SimCCNet
+from farpose_training.models.network import PoseNet, build_decoder
 
 OPSET = 17
 """Every operator used is in it, and NVIDIA's containers from 24.12 take up to 20."""
@@ -21,17 +21,17 @@ OUTPUTS = ("keypoints", "scores", "variances")
 class ExportedPose(nn.Module):
     """Network and decoder in one: the contract of a pose model."""
 
-    def __init__(self, model: SimCCNet) -> None:
+    def __init__(self, model: PoseNet) -> None:
         super().__init__()
         self.model = model
-        self.decoder = SimCCDecoder(model.config)
+        self.decoder = build_decoder(model.config)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Crops `[N,R,R,3]` UINT8 to keypoints `[N,J,2]`, scores `[N,J]`, variances `[N,J,2]`."""
         return self.decoder(self.model(crops))  # type: ignore[no-any-return]
 
 
-def to_onnx(model: SimCCNet, joints: int, facts: Mapping[str, str]) -> onnx.ModelProto:
+def to_onnx(model: PoseNet, joints: int, facts: Mapping[str, str]) -> onnx.ModelProto:
     """Freeze a network with its normalisation and decoding.
 
     Args:

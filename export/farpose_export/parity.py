@@ -10,7 +10,7 @@ import onnxruntime as ort
 import torch
 
 from farpose_export.graph import OUTPUTS, ExportedPose
-from farpose_training.models.simcc import SimCCNet
+from farpose_training.models.network import PoseNet
 
 CROPS = 256
 MAX_SCORE_DIFFERENCE = 1e-4
@@ -35,7 +35,7 @@ class Parity:
     max_score: float
 
 
-def check_parity(model: SimCCNet, graph: onnx.ModelProto, seed: int = 0) -> Parity:
+def check_parity(model: PoseNet, graph: onnx.ModelProto, seed: int = 0) -> Parity:
     """Compare the two on smooth random crops, in batches of several sizes.
 
     Raises:
@@ -60,7 +60,7 @@ def check_parity(model: SimCCNet, graph: onnx.ModelProto, seed: int = 0) -> Pari
         crops=CROPS,
         max_keypoint_pixels=float(distances.max()),
         mean_keypoint_pixels=float(distances.mean()),
-        moved_share=float((distances.max(axis=-1) > 1 / config.split_factor).mean()),
+        moved_share=float((distances.max(axis=-1) > 1 / config.head.split_factor).mean()),
         max_score=float(np.abs(found[1] - expected[1]).max()),
     )
     if parity.max_score > MAX_SCORE_DIFFERENCE or parity.moved_share > MAX_MOVED_SHARE:

@@ -19,7 +19,7 @@ from farpose_export.parity import ParityError, check_parity
 from farpose_export.repository import RepositoryWriteError
 from farpose_training.checkpoint import load_model, save_model
 from farpose_training.config import ModelConfig
-from farpose_training.models.simcc import SimCCNet
+from farpose_training.models.network import PoseNet
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = ModelConfig.model_validate({"backbone": {"kind": "timm", "name": "hrnet_w18_small"}})
     path = tmp_path_factory.mktemp("checkpoint") / "checkpoint.safetensors"
-    save_model(path, SimCCNet(config, 17).eval(), COCO17, {"training_data": "none"})
+    save_model(path, PoseNet(config, 17).eval(), COCO17, {"training_data": "none"})
     return path
 
 

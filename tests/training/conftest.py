@@ -82,7 +82,11 @@ def settings(stick_people: Path, small_network: Path, tmp_path: Path) -> dict:
         "task": "pose",
         "output": str(tmp_path / "run"),
         "threads": 1,
-        "model": {"backbone": backbone | {"width": 8}, "resolution": 32, "split_factor": 2},
+        "model": {
+            "backbone": backbone | {"width": 8},
+            "resolution": 32,
+            "head": {"kind": "simcc", "split_factor": 2},
+        },
         "train": [source],
         "val": source,
         "optimizer": {"batch_size": 8, "epochs": 2, "warmup_epochs": 0},

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from farpose import simcc
-from farpose_training.config import ModelConfig
+from farpose_training.config import ModelConfig, SimCCConfig
 from farpose_training.losses import gaussian_labels, simcc_loss
 from farpose_training.models.backbones import BackboneError
-from farpose_training.models.simcc import Logits, SimCCDecoder, SimCCNet, marginal_weights
+from farpose_training.models.network import PoseNet
+from farpose_training.models.simcc import Logits, SimCCDecoder, marginal_weights
 
 
 def hrnet(**changes: object) -> ModelConfig:
@@ -22,13 +23,13 @@ def parameters(module: torch.nn.Module) -> int:
 
 def test_hrnet_is_cut_to_the_published_size():
     # The backbone of hrnet_w18_small without the fuse layers nobody reads has 1.285 M parameters.
-    assert round(parameters(SimCCNet(hrnet(), 17).backbone) / 1e6, 3) == 1.285
+    assert round(parameters(PoseNet(hrnet(), 17).backbone) / 1e6, 3) == 1.285
 
 
 @pytest.mark.parametrize("resolution", [32, 64])
 def test_a_network_takes_one_crop_and_answers_bins(resolution: int):
-    config = hrnet(resolution=resolution, split_factor=2)
-    net = SimCCNet(config, 16).eval()
+    config = hrnet(resolution=resolution, head={"kind": "simcc", "split_factor": 2})
+    net = PoseNet(config, 16).eval()
     crops = torch.zeros(1, resolution, resolution, 3, dtype=torch.uint8)
     logits = net(crops)
     assert logits.x.shape == logits.y.shape == (1, 16, 2 * resolution)
@@ -37,18 +38,18 @@ def test_a_network_takes_one_crop_and_answers_bins(resolution: int):
 def test_other_backbones_are_refused_by_name():
     config = hrnet(backbone={"kind": "timm", "name": "resnet50"})
     with pytest.raises(BackboneError, match="resnet50"):
-        SimCCNet(config, 17)
+        PoseNet(config, 17)
 
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_the_decoder_agrees_with_the_numpy_reference(k: int):
-    config = hrnet(split_factor=k, label_sigma=1.5 * k)
+    config = SimCCConfig(split_factor=k, sigma=1.5 * k)
     rng = np.random.default_rng(k)
     logits = Logits(*(torch.tensor(rng.normal(0, 4, (6, 17, 64 * k))).float() for _ in "xy"))
     expected = simcc.decode(
         simcc.softmax(logits.x.numpy()), simcc.softmax(logits.y.numpy()), k, 1.5 * k
     )
-    found = SimCCDecoder(config)(logits)
+    found = SimCCDecoder(config, 64)(logits)
     for a, b in zip(expected, found, strict=True):
         assert np.abs(a - b.numpy()).max() < 1e-4
 
@@ -66,15 +67,18 @@ def test_the_loss_is_zero_for_the_label_itself_and_ignores_what_is_not_visible()
           for axis in (0, 1))
     )  # fmt: skip
     weights = torch.tensor([[1.0, 1.0, 1.0]])  # the third lies outside the crop
-    assert simcc_loss(perfect, keypoints, weights, 3, 4.0).item() == pytest.approx(0, abs=1e-4)
+    config = SimCCConfig(split_factor=3, sigma=4.0)
+    total, visible = simcc_loss(perfect, keypoints, weights, config)
+    assert total.item() == pytest.approx(0, abs=1e-4)
+    assert visible.item() == 2
     flat = Logits(torch.zeros(1, 3, 192), torch.zeros(1, 3, 192))
-    both = simcc_loss(flat, keypoints, weights, 3, 4.0)
-    one = simcc_loss(flat, keypoints, torch.tensor([[1.0, 0.0, 0.0]]), 3, 4.0)
+    both, _ = simcc_loss(flat, keypoints, weights, config)
+    one, _ = simcc_loss(flat, keypoints, torch.tensor([[1.0, 0.0, 0.0]]), config)
     # Uniform over 192 bins against a gaussian of 4: log(192) - log(4 sqrt(2 pi e)) per axis.
     expected = 2 * (np.log(192) - np.log(4 * np.sqrt(2 * np.pi * np.e)))
-    assert both.item() == pytest.approx(expected, abs=0.02)
+    assert both.item() / 2 == pytest.approx(expected, abs=0.02)
     assert one.item() == pytest.approx(expected, abs=0.02)
-    nobody = simcc_loss(flat, keypoints, torch.zeros(1, 3), 3, 4.0)
+    nobody, _ = simcc_loss(flat, keypoints, torch.zeros(1, 3), config)
     assert nobody.item() == 0
 
 

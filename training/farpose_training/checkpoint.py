@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,9 +21,11 @@ from torch import Tensor, nn
 from farpose.keypoints import KeypointSet, keypoint_set
 from farpose_training.config import ModelConfig
 from farpose_training.models.backbones import FusedBackbone
-from farpose_training.models.simcc import SimCCNet
+from farpose_training.models.network import PoseNet
 
-FORMAT = "farpose-simcc-1"
+FORMAT = "farpose-pose-2"
+FIRST_FORMAT = "farpose-simcc-1"
+"""The format before other heads than SimCC: its settings lie beside the backbone's."""
 SKELETON_KEY = "skeleton"
 
 
@@ -34,7 +37,7 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """A network read from a file."""
 
-    model: SimCCNet
+    model: PoseNet
     keypoint_set: KeypointSet
     facts: dict[str, str]
     """What was written beside it: training data, metrics, commit."""
@@ -62,7 +65,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
 
 
-def model_tensors(model: SimCCNet) -> dict[str, Tensor]:
+def model_tensors(model: PoseNet) -> dict[str, Tensor]:
     """Everything needed to rebuild the network, but for its configuration."""
     tensors = dict(model.state_dict())
     if isinstance(model.backbone, FusedBackbone):
@@ -70,7 +73,7 @@ def model_tensors(model: SimCCNet) -> dict[str, Tensor]:
     return tensors
 
 
-def save_model(path: Path, model: SimCCNet, joints: KeypointSet, facts: dict[str, str]) -> None:
+def save_model(path: Path, model: PoseNet, joints: KeypointSet, facts: dict[str, str]) -> None:
     """Write a model checkpoint; of the backbone's file only the name is kept."""
     config = model.config
     if config.backbone.kind == "onnx":
@@ -92,19 +95,29 @@ def load_model(path: Path) -> Checkpoint:
         CheckpointError: the file is missing, damaged, of another format, or does not fit.
     """
     tensors, metadata = read_tensors(path)
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in (FORMAT, FIRST_FORMAT):
         raise CheckpointError(
             f"{path}: its format is {metadata.get('format')!r}, this version reads {FORMAT!r}"
         )
     joints = keypoint_set(metadata["keypoint_set"])
-    config = ModelConfig.model_validate_json(metadata["model"])
-    if config.backbone.kind == "timm":
+    settings = json.loads(metadata["model"])
+    if metadata["format"] == FIRST_FORMAT:
+        settings = _with_head(settings)
+    config = ModelConfig.model_validate(settings)
+    if config.backbone.kind in ("timm", "resnet"):
         config = config.model_copy(
             update={"backbone": config.backbone.model_copy(update={"pretrained": False})}
         )
-    model = SimCCNet(config, len(joints), tensors.pop(SKELETON_KEY, None))
+    model = PoseNet(config, len(joints), tensors.pop(SKELETON_KEY, None))
     load_state(model, tensors, path)
     return Checkpoint(model.eval(), joints, json.loads(metadata.get("facts", "{}")))
+
+
+def _with_head(settings: dict[str, Any]) -> dict[str, Any]:
+    """Model settings of the first format as this version has them."""
+    names = {"split_factor": "split_factor", "label_sigma": "sigma", "head_stride": "stride"}
+    head = {new: settings.pop(old) for old, new in names.items() if old in settings}
+    return settings | {"head": {"kind": "simcc", **head}}
 
 
 def load_state(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from farpose.engine import ModelMetadata, TensorInfo, Tensors, UnknownModelError
 from farpose.pipeline import DEFAULT_POSE_MODEL
 from farpose_training.checkpoint import load_model
-from farpose_training.models.simcc import SimCCDecoder
+from farpose_training.models.network import build_decoder
 
 MAX_BATCH_SIZE = 64
 
@@ -26,7 +26,7 @@ class CheckpointEngine:
     def __init__(self, path: Path) -> None:
         loaded = load_model(path)
         self._model = loaded.model
-        self._decoder = SimCCDecoder(loaded.model.config)
+        self._decoder = build_decoder(loaded.model.config)
         size, joints = loaded.model.config.resolution, len(loaded.keypoint_set)
         float32 = np.dtype(np.float32)
         self._metadata = ModelMetadata(

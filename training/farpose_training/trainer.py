@@ -28,7 +28,7 @@ from farpose_training.data.augment import Augmenter
 from farpose_training.data.loader import Loader
 from farpose_training.data.people import load_people
 from farpose_training.losses import simcc_loss
-from farpose_training.models.simcc import SimCCNet
+from farpose_training.models.network import PoseNet
 from farpose_training.optimization import TrainingError, parameter_groups
 from farpose_training.validation import Validator
 
@@ -56,7 +56,7 @@ class Trainer:
 
         model = self._initial_model()
         # Depthwise convolutions train about four times faster on a CPU in this layout.
-        self.model: SimCCNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: PoseNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
             self.model,
             avg_fn=_moving_average(config.optimizer.ema_decay),
@@ -89,13 +89,10 @@ class Trainer:
         losses = []
         for step, batch in enumerate(self.loader.epoch(self.epoch)):
             self._set_learning_rate(self.epoch * len(self.loader) + step)
-            loss = simcc_loss(
-                self.model(batch.crops),
-                batch.keypoints,
-                batch.weights,
-                self.config.model.split_factor,
-                self.config.model.label_sigma,
+            total, visible = simcc_loss(
+                self.model(batch.crops), batch.keypoints, batch.weights, self.config.model.head
             )
+            loss = total / visible.clamp(min=1)
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss.item()} in epoch {self.epoch + 1}, step {step + 1}: lower "
@@ -121,11 +118,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
 
-    def _initial_model(self) -> SimCCNet:
+    def _initial_model(self) -> PoseNet:
         if self.config.init is None:
-            return SimCCNet(self.config.model, len(self.joints))
+            return PoseNet(self.config.model, len(self.joints))
         tensors, _ = read_tensors(self.config.init)
-        model = SimCCNet(self.config.model, len(self.joints), tensors.pop(SKELETON_KEY, None))
+        model = PoseNet(self.config.model, len(self.joints), tensors.pop(SKELETON_KEY, None))
         fresh = load_fitting(model, tensors, self.config.init)
         if fresh:
             tqdm.write(f"not in {self.config.init}, trained from scratch: {', '.join(fresh)}")

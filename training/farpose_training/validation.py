@@ -13,7 +13,7 @@ from farpose.geometry import CropGeometry
 from farpose.keypoints import KeypointSet
 from farpose_training.config import ModelConfig, SourceConfig
 from farpose_training.data.boxes import detector_like_boxes
-from farpose_training.models.simcc import SimCCDecoder, SimCCNet
+from farpose_training.models.network import PoseNet, build_decoder
 
 BATCH = 128
 
@@ -32,7 +32,7 @@ class Validator:
         self._joints, self._truth = joints, dataset.keypoints
         self._geometry = CropGeometry.from_boxes(detector_like_boxes(dataset, source))
         self._resolution = model.resolution
-        self._decoder = SimCCDecoder(model)
+        self._decoder = build_decoder(model)
         self._crops = np.empty((len(dataset), model.resolution, model.resolution, 3), np.uint8)
         for index, picture in enumerate(dataset.pictures):
             people = np.flatnonzero(dataset.picture_index == index)
@@ -43,7 +43,7 @@ class Validator:
                 self._crops[people] = crop_people(picture.read(), geometry, model.resolution)
 
     @torch.no_grad()
-    def __call__(self, model: SimCCNet) -> dict[str, float]:
+    def __call__(self, model: PoseNet) -> dict[str, float]:
         """`pck_0.2` and `pck_0.5` over the limb joints."""
         model.eval()
         parts: list[NDArray[np.float32]] = []

@@ -4,28 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from farpose_training.data.augment import Augmenter
+from farpose_training.data.batch import Batch
 from farpose_training.data.people import TrainingPeople
-
-
-@dataclass(frozen=True)
-class Batch:
-    """`B` samples as tensors."""
-
-    crops: Tensor
-    """`[B,R,R,3]` UINT8 RGB."""
-
-    keypoints: Tensor
-    """`[B,J,2]` crop pixels."""
-
-    weights: Tensor
-    """`[B,J]` 1 for labelled joints, else 0."""
 
 
 class Loader:

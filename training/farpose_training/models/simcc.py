@@ -1,4 +1,4 @@
-"""The SimCC pose network and its decoder."""
+"""The SimCC head and its decoder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from farpose.simcc import WINDOW_PIXELS
-from farpose_training.config import ModelConfig
-from farpose_training.models.backbones import build_backbone
+from farpose_training.config import SimCCConfig
 
 
 class Logits(NamedTuple):
@@ -27,23 +26,36 @@ class SimCCHead(nn.Module):
     """A feature map becomes two distributions per joint.
 
     A 1x1 convolution gives one map per joint; two linear layers, shared by the joints, turn the
-    flattened map into `k * R` classes per axis (Li et al., ECCV 2022).
+    flattened map into `k * R` classes per axis (Li et al., ECCV 2022). With stride 8 the maps are
+    averaged 2x2 before.
+
+    Args:
+        config: split factor and stride.
+        channels: of the feature, whose stride is 4.
+        joints: `J`.
+        resolution: `R`, crop pixels.
+        input_size: side of the image that the backbone sees, pixels.
     """
 
     def __init__(
-        self, channels: int, joints: int, cells: int, resolution: int, split_factor: int
+        self, config: SimCCConfig, channels: int, joints: int, resolution: int, input_size: int
     ) -> None:
         super().__init__()
+        self.pool = config.stride // 4
+        cells, bins = input_size // config.stride, resolution * config.split_factor
         self.joints = nn.Conv2d(channels, joints, 1)
-        self.x = nn.Linear(cells * cells, resolution * split_factor)
-        self.y = nn.Linear(cells * cells, resolution * split_factor)
+        self.x = nn.Linear(cells * cells, bins)
+        self.y = nn.Linear(cells * cells, bins)
         for axis, linear in enumerate((self.x, self.y)):
             with torch.no_grad():
-                linear.weight.add_(marginal_weights(cells, resolution, split_factor, axis))
+                linear.weight.add_(marginal_weights(cells, resolution, config.split_factor, axis))
 
     def forward(self, feature: Tensor) -> Logits:
-        """Feature `[B,C,cells,cells]` to logits."""
-        maps = self.joints(feature).flatten(2)
+        """Feature `[B,C,H,W]` to logits `[B,J,L]` per axis."""
+        maps = self.joints(feature)
+        if self.pool > 1:
+            maps = nn.functional.avg_pool2d(maps, self.pool)
+        maps = maps.flatten(2)
         return Logits(self.x(maps), self.y(maps))
 
 
@@ -61,55 +73,29 @@ def marginal_weights(cells: int, resolution: int, split_factor: int, axis: int) 
     return (grid if axis == 0 else grid.transpose(1, 2)).reshape(len(along), cells * cells)
 
 
-class SimCCNet(nn.Module):
-    """Crops in, SimCC logits out; normalisation is part of the network.
-
-    Args:
-        config: the architecture.
-        joints: `J`.
-        skeleton: see `build_backbone`.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, config: ModelConfig, joints: int, skeleton: Tensor | None = None) -> None:
-        super().__init__()
-        self.config = config
-        self.backbone = build_backbone(config.backbone, skeleton)
-        self.head = SimCCHead(
-            self.backbone.channels,
-            joints,
-            round(config.resolution * config.upscale) // 4,
-            config.resolution,
-            config.split_factor,
-        )
-        self.register_buffer("mean", torch.tensor(config.backbone.mean).view(3, 1, 1), False)
-        self.register_buffer("std", torch.tensor(config.backbone.std).view(3, 1, 1), False)
-
-    def forward(self, crops: Tensor) -> Logits:
-        """Crops `[B,R,R,3]` UINT8 RGB to logits."""
-        images = (crops.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.std
-        if self.config.upscale != 1:
-            size = round(self.config.resolution * self.config.upscale)
-            images = nn.functional.interpolate(images, (size, size), mode="bilinear")
-        return self.head(self.backbone(images))  # type: ignore[no-any-return]
+def label_peak(config: SimCCConfig) -> float:
+    """The largest probability in a label: the peak that a score of 1 stands for."""
+    if config.labels == "smooth":
+        return 1 - config.smoothing
+    return 1 / (config.sigma * math.sqrt(2 * math.pi))
 
 
 class SimCCDecoder(nn.Module):
     """Logits to keypoints, scores and variances: `farpose.simcc.decode` as graph operations.
 
     Args:
-        config: resolution, split factor and label sigma of the network that made the logits.
+        config: labels and decoding of the network that made the logits.
+        resolution: `R`.
     """
 
     bins: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: SimCCConfig, resolution: int) -> None:
         super().__init__()
         self.split_factor = config.split_factor
-        self.label_peak = 1 / (config.label_sigma * math.sqrt(2 * math.pi))
-        bins = torch.arange(config.resolution * config.split_factor, dtype=torch.float32)
+        self.expectation = config.decoding == "expectation"
+        self.label_peak = label_peak(config)
+        bins = torch.arange(resolution * config.split_factor, dtype=torch.float32)
         self.register_buffer("bins", bins, persistent=False)
 
     def forward(self, logits: Logits) -> tuple[Tensor, Tensor, Tensor]:
@@ -126,7 +112,7 @@ class SimCCDecoder(nn.Module):
         reach = WINDOW_PIXELS * self.split_factor
         window = ((self.bins - argmax).abs() <= reach).to(p.dtype)
         mass = (p * window).sum(-1)
-        mean = (p * window * self.bins).sum(-1) / mass
+        mean = (p * window * self.bins).sum(-1) / mass if self.expectation else argmax[..., 0]
         outside_bins = (len(self.bins) - window.sum(-1)).clamp(min=1.0)
         floor = (1 - mass) / outside_bins
         above = ((p - floor[..., None]).clamp(min=0.0) + 1e-9) * window

@@ -1,0 +1,54 @@
+"""What a training run can be told: typed settings that a YAML file fills.
+
+Each module holds one subject; every field says what it does, and a wrong key is refused.
+"""
+
+from farpose_training.config.base import Config, ConfigError, parse, read_yaml
+from farpose_training.config.data import AugmentationConfig, SourceConfig
+from farpose_training.config.distillation import (
+    BankConfig,
+    ConvDownsampleConfig,
+    DistillationConfig,
+    EasyToHardConfig,
+    FixedTemperatureConfig,
+    FullyConnectedFeatureConfig,
+    LogitConfig,
+    SapeConfig,
+)
+from farpose_training.config.model import (
+    HeatmapConfig,
+    ModelConfig,
+    OnnxBackbone,
+    RegressionConfig,
+    ResNetBackbone,
+    SimCCConfig,
+    TimmBackbone,
+)
+from farpose_training.config.train import OptimizerConfig, TrainConfig, parse_train_config
+
+__all__ = [
+    "AugmentationConfig",
+    "BankConfig",
+    "Config",
+    "ConfigError",
+    "ConvDownsampleConfig",
+    "DistillationConfig",
+    "EasyToHardConfig",
+    "FixedTemperatureConfig",
+    "FullyConnectedFeatureConfig",
+    "HeatmapConfig",
+    "LogitConfig",
+    "ModelConfig",
+    "OnnxBackbone",
+    "OptimizerConfig",
+    "RegressionConfig",
+    "ResNetBackbone",
+    "SapeConfig",
+    "SimCCConfig",
+    "SourceConfig",
+    "TimmBackbone",
+    "TrainConfig",
+    "parse",
+    "parse_train_config",
+    "read_yaml",
+]
