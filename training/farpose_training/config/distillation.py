@@ -138,3 +138,15 @@ class DistillationConfig(Config):
 
     beta: float = Field(1.0, ge=0)
     """Weight of the logit loss."""
+
+    @model_validator(mode="after")
+    def _everything_has_an_effect(self) -> DistillationConfig:
+        if self.feature is None and self.logit is None:
+            raise ValueError("feature and logit are both null: nothing is distilled")
+        adversary = self.temperature
+        if isinstance(adversary, EasyToHardConfig):
+            if self.logit is None:
+                raise ValueError("temperature: etht tempers the logit distillation, which is null")
+            if adversary.learn_alpha and self.feature is None:
+                raise ValueError("temperature.learn_alpha: there is no feature distillation")
+        return self
