@@ -55,14 +55,22 @@ def test_the_unit_gives_every_output_a_share_per_channel():
     assert len(unit.branches) == 4
 
 
-def test_the_means_share_is_that_of_the_mean_map():
+def test_outputs_are_weighted_per_channel_and_the_mean_is_one_of_them():
     sape = Sape(SapeConfig(projectors=2), *STUDENT, *TEACHER).eval()
     feature = torch.randn(2, 16, 8, 8)
     aligned = sape.align(feature)
-    maps = [projector(aligned) for projector in sape.projectors]
+    maps = [projector.linear(aligned.flatten(2)).relu() for projector in sape.projectors]
     weights = sape.unit(aligned)
     outputs = torch.stack([*maps, torch.stack(maps).mean(0)])
-    expected = (weights[..., None, None] * outputs).sum(0)
+    expected = (weights[..., None] * outputs).sum(0)
+    assert torch.allclose(sape.project(feature), expected, atol=1e-5)
+
+
+def test_without_the_unit_projections_are_averaged():
+    sape = Sape(SapeConfig(projectors=3, fusion="mean"), *STUDENT, *TEACHER)
+    feature = torch.randn(2, 16, 8, 8)
+    flat = sape.align(feature).flatten(2)
+    expected = sum(projector.linear(flat).relu() for projector in sape.projectors) / 3
     assert torch.allclose(sape.project(feature), expected, atol=1e-5)
 
 

@@ -28,13 +28,17 @@ class Projector(nn.Module):
 
     def __init__(self, cells: int, wanted: int) -> None:
         super().__init__()
-        self.wanted = wanted
         self.linear = nn.Linear(cells * cells, wanted * wanted)
 
-    def forward(self, feature: Tensor) -> Tensor:
-        """`[B,C,H,W]` to `[B,C,H',W']`."""
-        projected = self.linear(feature.flatten(2)).relu()
-        return projected.unflatten(2, (self.wanted, self.wanted))
+    def forward(self, feature: Tensor, weights: Tensor) -> Tensor:
+        """Feature `[B,C,HW]` to a map `[B,C,H'W']`, times weights `[B,C]` that are not negative.
+
+        `w relu(a) = relu(w a)`: the small input is weighted, not the large output.
+        """
+        scale = weights[..., None].to(feature.dtype)
+        inputs = torch.cat([feature * scale, scale], dim=-1)
+        matrix = torch.cat([self.linear.weight, self.linear.bias[:, None]], dim=1)
+        return nn.functional.linear(inputs, matrix).relu_()
 
 
 class ScaleAdaptiveUnit(nn.Module):
@@ -101,23 +105,26 @@ class Sape(nn.Module):
         )
 
     def project(self, feature: Tensor) -> Tensor:
-        """The student's feature `[B,C_s,H,W]` as the teacher would have it, `[B,C,H',W']`."""
+        """The student's feature `[B,C_s,H,W]` as the teacher would have it, `[B,C,H'W']`."""
         aligned = self.align(feature)
-        projections = [projector(aligned) for projector in self.projectors]
+        count = len(self.projectors)
         if self.unit is None:
-            return torch.stack(projections).mean(0)
-        weights = self.unit(aligned)
-        if self.config.outputs == "projectors_and_mean":
-            # The mean's weight, shared out: its map need not be made.
-            weights = weights[:-1] + weights[-1] / len(projections)
-        total = weights[0, :, :, None, None] * projections[0]
-        for weight, projection in zip(weights[1:], projections[1:], strict=True):
-            total = total + weight[:, :, None, None] * projection
-        return total
+            weights = aligned.new_full((count, *aligned.shape[:2]), 1 / count)
+        else:
+            weights = self.unit(aligned)
+            if self.config.outputs == "projectors_and_mean":
+                # The mean's weight, shared out: its map need not be made.
+                weights = weights[:-1] + weights[-1] / count
+        flat = aligned.flatten(2)
+        first, *others = (
+            projector(flat, weight)
+            for projector, weight in zip(self.projectors, weights, strict=True)
+        )
+        return sum(others, first)
 
     def forward(self, feature: Tensor, teacher: Tensor) -> Tensor:
         """Loss of the student's feature `[B,C_s,H,W]` against the teacher's `[B,C,H',W']`.
 
         Gradients reach the student, never the teacher.
         """
-        return cosine_distance(self.project(feature), teacher.detach())
+        return cosine_distance(self.project(feature), teacher.detach().flatten(2))
