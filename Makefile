@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 DEMO_PORT ?= 8091
+CONFIGS ?= training/configs/hrnet_w18_small_64.yaml training/configs/paper/mpii_64_w32_cdkd.yaml
 export FARPOSE_DATA ?= $(abspath ../shared/data)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -14,7 +15,7 @@ SOURCES := farpose training export serving clients docs tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check lint format types imports unit demo lock train-pose train-detector \
-	privacy-view bench clean
+	privacy-view bench bench-training study study-smoke clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,8 +69,20 @@ train-detector: setup ## Fine-tune the bundled detector and add it to model_repo
 privacy-view: setup ## Make the README's picture from a clip in FARPOSE_DATA
 	$(BIN)/python docs/figures/privacy_view.py
 
+bench-training: setup ## Training samples per second and the cost of distillation; reads no data
+	MPII=unread $(BIN)/python -m farpose_training.benchmarks.speed $(CONFIGS) \
+		--set optimizer.batch_size=32
+
 bench: setup ## Milliseconds per stage of the pipeline on this machine
 	$(BIN)/farpose bench pipeline
+
+study: setup ## Compare the parts of distillation over three seeds (many hours; MINUTES=60 does a slice)
+	$(BIN)/farpose study training/configs/study/cdkd.yaml --csv docs/study/results.csv \
+		$(if $(MINUTES),--minutes $(MINUTES))
+
+study-smoke: setup ## A study of tiny runs, in minutes: every part of one, no result
+	rm -rf build/study-smoke
+	$(BIN)/farpose study training/configs/study/smoke.yaml
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -44,12 +44,12 @@ def middle(crop: np.ndarray) -> np.ndarray:
 
 def test_pixels_and_joints_move_together():
     _, keypoints = person()
-    augmenter = Augmenter(EVERYTHING.model_copy(update={"color": 0}), COCO17, 64)
+    augmenter = Augmenter(EVERYTHING.model_copy(update={"color": 0}), COCO17)
     checked = 0
     for seed in range(40):
         joint = seed % 17
         picture = dot_at(keypoints[joint])
-        sample = augmenter(picture, BOX, keypoints, np.random.default_rng(seed))
+        sample = augmenter(picture, BOX, keypoints, np.random.default_rng(seed), 64)
         # A mirrored sample has the dot under the name of the joint's partner.
         names = [joint, COCO17.flip_indices[joint]]
         well_inside = (np.abs(sample.keypoints[names] - 32) < 20).all(axis=1)
@@ -63,7 +63,7 @@ def test_pixels_and_joints_move_together():
 def test_without_augmentation_the_crop_is_the_reference_crop():
     picture, keypoints = person()
     picture[:] = np.random.default_rng(0).integers(0, 255, picture.shape, dtype=np.uint8)
-    sample = Augmenter(NOTHING, COCO17, 64)(picture, BOX, keypoints, np.random.default_rng(0))
+    sample = Augmenter(NOTHING, COCO17)(picture, BOX, keypoints, np.random.default_rng(0), 64)
     matrix = crop_matrix((BOX[:2] + BOX[2:]) / 2 - 0.5, 320 * 1.25, 0, False, 64)
     assert (sample.crop == crop_affine(picture, matrix, 64)).all()
     assert sample.weights.tolist() == [1.0] * 17
@@ -72,8 +72,8 @@ def test_without_augmentation_the_crop_is_the_reference_crop():
 def test_mirroring_swaps_left_and_right():
     picture, keypoints = person()
     mirror = NOTHING.model_copy(update={"flip": 1.0})
-    plain = Augmenter(NOTHING, COCO17, 64)(picture, BOX, keypoints, np.random.default_rng(0))
-    flipped = Augmenter(mirror, COCO17, 64)(picture, BOX, keypoints, np.random.default_rng(0))
+    plain = Augmenter(NOTHING, COCO17)(picture, BOX, keypoints, np.random.default_rng(0), 64)
+    flipped = Augmenter(mirror, COCO17)(picture, BOX, keypoints, np.random.default_rng(0), 64)
     left, right = COCO17.index("left_knee"), COCO17.index("right_knee")
     x, y = plain.keypoints[right]
     assert flipped.keypoints[left] == pytest.approx([64 - x, y], abs=1e-4)
@@ -81,8 +81,10 @@ def test_mirroring_swaps_left_and_right():
 
 def test_the_same_seed_draws_the_same_sample():
     picture, keypoints = person()
-    augmenter = Augmenter(EVERYTHING, COCO17, 64)
-    first, second = (augmenter(picture, BOX, keypoints, np.random.default_rng(5)) for _ in range(2))
+    augmenter = Augmenter(EVERYTHING, COCO17)
+    first, second = (
+        augmenter(picture, BOX, keypoints, np.random.default_rng(5), 64) for _ in range(2)
+    )
     assert (first.crop == second.crop).all()
     assert (first.keypoints == second.keypoints).all()
 
@@ -110,9 +112,10 @@ def test_shrinking_keeps_positions_and_never_enlarges(factor: float):
 def test_color_changes_brightness_only_within_its_strength():
     picture = np.full((400, 300, 3), 100, np.uint8)
     _, keypoints = person()
-    colored = Augmenter(NOTHING.model_copy(update={"color": 0.3}), COCO17, 64)
+    colored = Augmenter(NOTHING.model_copy(update={"color": 0.3}), COCO17)
     values = [
-        colored(picture, BOX, keypoints, np.random.default_rng(i)).crop[32, 32] for i in range(20)
+        colored(picture, BOX, keypoints, np.random.default_rng(i), 64).crop[32, 32]
+        for i in range(20)
     ]
     assert len({tuple(v) for v in values}) > 10
     assert all(v.min() > 20 and v.max() < 190 for v in values)

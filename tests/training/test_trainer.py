@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,19 +13,21 @@ import torch
 
 from farpose.evaluation.dataset import DatasetError, load_dataset
 from farpose.keypoints import COCO17
-from farpose_training.checkpoint import CheckpointError, load_model, read_tensors
-from farpose_training.config import ConfigError, parse_train_config, read_yaml
+from farpose_training.checkpoint import CheckpointError, load_model, read_tensors, save_model
+from farpose_training.config import ConfigError, ModelConfig, parse_train_config, read_yaml
+from farpose_training.data.batch import Batch
 from farpose_training.data.boxes import detector_like_boxes
 from farpose_training.data.people import load_people
+from farpose_training.loop.progress import Progress
 from farpose_training.models.backbones import BackboneError
+from farpose_training.models.network import PoseNet
 from farpose_training.optimization import TrainingError
-from farpose_training.trainer import Trainer
+from farpose_training.trainer import Trainer, train
 
 
 def run(settings: dict, **optimizer: object) -> list[dict]:
     config = parse_train_config(settings | {"optimizer": settings["optimizer"] | optimizer})
-    config.output.mkdir(parents=True, exist_ok=True)
-    Trainer(config).run()
+    train(config)
     return [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
 
 
@@ -36,30 +41,6 @@ def test_training_lowers_the_loss_and_leaves_a_checkpoint_that_loads(settings: d
     assert str(loaded.model.config.backbone.path) == "small.onnx"  # no path of this machine
     crops = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
     assert loaded.model(crops).x.shape == (1, 17, 64)
-
-
-def test_a_run_that_was_interrupted_ends_as_one_that_was_not(settings: dict, tmp_path: Path):
-    whole = run(settings | {"output": str(tmp_path / "whole")}, epochs=3)
-    resumed = settings | {"output": str(tmp_path / "resumed")}
-    config = parse_train_config(resumed | {"optimizer": settings["optimizer"] | {"epochs": 3}})
-    config.output.mkdir()
-    stopped = Trainer(config)
-    original = stopped._train_epoch
-
-    def stop_in_the_second_epoch(bar):
-        if stopped.epoch == 1:
-            raise KeyboardInterrupt
-        return original(bar)
-
-    stopped._train_epoch = stop_in_the_second_epoch
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run()
-    again = run(resumed, epochs=3)
-    assert [r["loss"] for r in again] == [r["loss"] for r in whole]
-    states = [
-        read_tensors(tmp_path / name / "checkpoint.safetensors")[0] for name in ("whole", "resumed")
-    ]
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 def test_a_checkpoint_starts_another_run(settings: dict, tmp_path: Path):
@@ -95,12 +76,126 @@ def test_boxes_come_from_a_detector_where_it_agrees(repository: Path, data: Path
     assert (boxes[:, 2:] > boxes[:, :2]).all()
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_epoch(settings: dict):
-    run(settings, epochs=1)
-    with pytest.raises(TrainingError, match=r"epoch 2.*learning_rate"):
-        run(settings, epochs=60, learning_rate=1e30)
-    _, metadata = read_tensors(Path(settings["output"]) / "last.safetensors")
-    assert metadata["epoch"] == "1"
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_state(settings: dict):
+    config = parse_train_config(settings)
+    config.output.mkdir()
+    trainer = Trainer(config)
+    original = trainer.loader.epoch
+
+    def spoiled(number: int, first: int = 0) -> Iterator[Batch]:
+        for step, batch in enumerate(original(number, first), first):
+            lost = (number, step) == (1, 2)
+            yield replace(batch, keypoints=batch.keypoints * float("nan")) if lost else batch
+
+    trainer.loader.epoch = spoiled
+    message = r"loss is nan in epoch 2, step 3: lower optimizer.learning_rate; .* end of epoch 1"
+    with pytest.raises(TrainingError, match=message):
+        trainer.run()
+    state, metadata = read_tensors(config.output / "last.safetensors")
+    assert Progress.from_json(metadata["progress"]).epoch == 1
+    assert all(v.isfinite().all() for v in state.values())
+    assert all(p.isfinite().all() for p in trainer.learner.network.parameters())
+
+
+def test_a_learning_rate_that_is_far_too_high_is_named(settings: dict):
+    with pytest.raises(TrainingError, match=r"epoch 1, step 2: lower .*; nothing was kept yet"):
+        run(settings, learning_rate=1e30)
+
+
+def test_the_log_says_what_was_learned_and_where_the_time_went(settings: dict):
+    first, second = run(settings, learning_rate=2e-3)
+    assert (first["epoch"], second["epoch"]) == (1, 2)
+    assert first["loss"] == first["task"]
+    assert second["learning_rate"] < first["learning_rate"] < 2e-3
+    assert first["samples_per_second"] > 0
+    assert 0 < first["waiting_share"] < 1
+
+
+def test_a_distillation_is_logged_with_its_strength(settings: dict, tmp_path: Path):
+    teacher = settings | {"output": str(tmp_path / "teacher")}
+    teacher["model"] = settings["model"] | {"resolution": 64}
+    run(teacher, epochs=1)
+    checkpoint = tmp_path / "teacher/checkpoint.safetensors"
+    distillation = {"teacher": str(checkpoint), "temperature": {"kind": "etht"}, "alpha": 2.0}
+    first, second = run(settings | {"distillation": distillation})
+    total = first["task"] + 2.0 * first["feature"] + 1.0 * first["logit"]
+    assert first["loss"] == pytest.approx(total)
+    assert first["feature_gradient_ratio"] > 0
+    assert first["logit_gradient_ratio"] > 0
+    assert (first["xi"], second["xi"]) == (0.0, pytest.approx(0.5))
+    assert (first["alpha"], first["beta"]) == (2.0, 1.0)
+    assert second["tau"] != first["tau"]
+    with pytest.raises(ConfigError, match=r"distillation.teacher: .* predicts coco17, the student"):
+        run(
+            settings
+            | {"distillation": distillation, "keypoint_set": "lsp14", "output": str(tmp_path / "o")}
+        )
+
+
+@pytest.mark.parametrize("part", ["feature", "logit"])
+def test_a_view_bank_stands_in_for_the_teacher(settings: dict, tmp_path: Path, part: str):
+    checkpoint = tmp_path / "teacher.safetensors"
+    larger = ModelConfig.model_validate(settings["model"] | {"resolution": 64})
+    save_model(checkpoint, PoseNet(larger, 17), COCO17, {})
+    other = "logit" if part == "feature" else "feature"
+    distillation = {"teacher": str(checkpoint), other: None}
+    bank = {"folder": str(tmp_path / "bank"), "views": 2}
+    (record,) = run(settings | {"distillation": distillation, "bank": bank}, epochs=1)
+    assert record[f"{part}_gradient_ratio"] > 0
+    assert other not in record
+
+
+def test_a_distilled_student_starts_as_the_baseline_does(settings: dict, tmp_path: Path):
+    checkpoint = tmp_path / "teacher.safetensors"
+    config = parse_train_config(settings)
+    config.output.mkdir()
+    baseline = Trainer(config).learner.network
+    larger = ModelConfig.model_validate(settings["model"] | {"resolution": 64})
+    save_model(checkpoint, PoseNet(larger, 17), COCO17, {})
+    distilled = settings | {"distillation": {"teacher": str(checkpoint)}}
+    student = Trainer(parse_train_config(distilled)).learner.network
+    expected = baseline.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in student.state_dict().items())
+
+
+def test_frozen_batch_norms_keep_their_statistics(settings: dict):
+    run(settings, freeze_batch_norm=True)
+    frozen = load_model(Path(settings["output"]) / "checkpoint.safetensors").model.state_dict()
+    means = [value for name, value in frozen.items() if name.endswith("running_mean")]
+    assert means
+    assert all((mean == 0).all() for mean in means)
+
+
+def test_bfloat16_computes_nearly_the_same_and_keeps_full_weights(settings: dict, tmp_path: Path):
+    full = run(settings, epochs=1)
+    mixed = settings | {"output": str(tmp_path / "mixed"), "runtime": {"precision": "bf16-mixed"}}
+    (half,) = run(mixed, epochs=1)
+    assert half["loss"] != full[0]["loss"]
+    assert half["loss"] == pytest.approx(full[0]["loss"], rel=0.02)
+    state, _ = read_tensors(tmp_path / "mixed/checkpoint.safetensors")
+    assert state["head.x.weight"].dtype == torch.float32
+
+
+def test_tensorboard_gets_the_scalars_of_the_log(settings: dict):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = run(settings | {"runtime": {"tensorboard": True}})
+    run(settings | {"runtime": {"tensorboard": True}})  # nothing is left to do, nothing doubled
+    events = EventAccumulator(str(Path(settings["output"]) / "tensorboard"))
+    events.Reload()
+    for name in log[-1].keys() - {"epoch"}:
+        logged = {r["epoch"]: r[name] for r in log if name in r}
+        found = {event.step: event.value for event in events.Scalars(name)}
+        assert found == pytest.approx(logged)
+
+
+def test_what_is_not_installed_is_refused_by_field(settings: dict, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"runtime.tensorboard: .* not installed"):
+        run(settings | {"runtime": {"tensorboard": True}})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"runtime.accelerator: cuda"):
+        run(settings | {"runtime": {"accelerator": "cuda"}})
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path):
@@ -160,9 +255,10 @@ def test_yaml_takes_the_environment_and_overrides(tmp_path: Path, monkeypatch: p
         read_yaml(tmp_path / "none.yaml")
 
 
-def test_the_bundled_presets_are_valid(data: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("FARPOSE_DATA", str(data))
-    folder = Path(__file__).parents[2] / "training/configs"
-    contents = [read_yaml(path) for path in folder.glob("*.yaml")]
+def test_the_bundled_presets_are_valid(monkeypatch: pytest.MonkeyPatch):
+    paths = list((Path(__file__).parents[2] / "training/configs").glob("*.yaml"))
+    for name in {name for path in paths for name in re.findall(r"\$\{(\w+)\}", path.read_text())}:
+        monkeypatch.setenv(name, "/somewhere")
+    contents = [read_yaml(path) for path in paths]
     outputs = {parse_train_config(c).output.name for c in contents if c["task"] == "pose"}
-    assert outputs == {"pose_64", "pose_64_upscaled", "lowres_pose", "hrnet_w18_small_64"}
+    assert {"pose_64", "pose_64_upscaled", "lowres_pose", "hrnet_w18_small_64"} <= outputs

@@ -1,8 +1,7 @@
 """Checkpoints: safetensors files that hold tensors and a configuration, never code.
 
 A model checkpoint (`checkpoint.safetensors`) has the weights of one network, and for a network cut
-from an ONNX file the graph too, so it can be rebuilt anywhere. A run's `last.safetensors` has the
-optimiser's state and the epoch besides, and is replaced atomically.
+from an ONNX file the graph too, so it can be rebuilt anywhere. `run_state` keeps unfinished runs.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -140,48 +138,3 @@ def load_fitting(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> l
         raise CheckpointError(f"{path}: holds nothing that fits the model")
     module.load_state_dict(state | fitting)
     return [name for name in state if name not in fitting]
-
-
-def save_run(
-    path: Path,
-    model: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    metadata: dict[str, str],
-) -> None:
-    """Write all that a run needs to go on: weights, their average, the optimiser's state."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
-    tensors |= _optimizer_tensors(optimizer)
-    write_tensors(path, tensors, metadata)
-
-
-def load_run(
-    path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, str]:
-    """Restore what `save_run` wrote, and return its metadata; `CheckpointError` if it cannot be."""
-    tensors, metadata = read_tensors(path)
-    for prefix, module in (("model.", model), ("average.", average)):
-        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        load_state(module, state, path)
-    _load_optimizer(optimizer, tensors)
-    return metadata
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as flat tensors, `optimizer.PARAMETER.FIELD`."""
-    return {
-        f"optimizer.{parameter}.{field}": value
-        for parameter, state in optimizer.state_dict()["state"].items()
-        for field, value in state.items()
-    }
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Restore what `_optimizer_tensors` gave."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, parameter, field = key.split(".", 2)
-            state.setdefault(int(parameter), {})[field] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

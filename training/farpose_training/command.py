@@ -17,16 +17,18 @@ def train(
         typer.Option("--set", help="Change one setting: optimizer.epochs=10.", metavar="KEY=VALUE"),
     ] = None,
 ) -> None:
-    """Train a model; a run that was interrupted goes on where its last epoch ended."""
+    """Train a model; a run that was interrupted goes on where it was.
+
+    Several processes: `torchrun --nproc_per_node=N -m farpose.cli train CONFIG`.
+    """
     content = read_yaml(config, overrides or ())
     match content.get("task"):
         case "pose":
-            from farpose_training.trainer import Trainer
+            from farpose_training.trainer import train as train_pose
 
-            settings = parse_train_config(content)
-            settings.output.mkdir(parents=True, exist_ok=True)
-            Trainer(settings).run()
-            typer.echo(f"{settings.output / 'checkpoint.safetensors'}")
+            checkpoint = train_pose(parse_train_config(content))
+            if checkpoint is not None:
+                typer.echo(str(checkpoint))
         case "person_detector":
             from farpose_training.detection.train import run
 

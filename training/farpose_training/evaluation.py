@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from farpose.engine import ModelMetadata, TensorInfo, Tensors, UnknownModelError
+from farpose.engines.batching import Batcher
 from farpose.pipeline import DEFAULT_POSE_MODEL
 from farpose_training.checkpoint import load_model
 from farpose_training.models.network import build_decoder
@@ -41,11 +42,18 @@ class CheckpointEngine:
             max_batch_size=MAX_BATCH_SIZE,
             properties={**loaded.facts, "keypoint_set": loaded.keypoint_set.name},
         )
+        # Requests that arrive while others run become one batch.
+        self._batcher = Batcher(
+            lambda merged: asyncio.to_thread(self._run, merged),
+            max_size=MAX_BATCH_SIZE,
+            preferred_size=MAX_BATCH_SIZE,
+            max_delay=0,
+        )
 
     async def infer(self, model: str, inputs: Tensors) -> Tensors:
         """See `farpose.engine.Engine.infer`."""
         await self.metadata(model)
-        return await asyncio.to_thread(self._run, inputs)
+        return await self._batcher.submit(inputs)
 
     async def metadata(self, model: str) -> ModelMetadata:
         """See `farpose.engine.Engine.metadata`."""

@@ -1,166 +1,212 @@
-"""The loop that trains a SimCC pose model, resumable after any interruption."""
+"""One training run of a pose model, resumable after any interruption."""
 
 from __future__ import annotations
 
-import json
-import math
-import random
-from collections.abc import Callable
+import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+import yaml
 from tqdm import tqdm
 
-from farpose.keypoints import keypoint_set
+from farpose.keypoints import KeypointSet, keypoint_set
 from farpose_training.checkpoint import (
     SKELETON_KEY,
     load_fitting,
-    load_run,
+    load_model,
     read_tensors,
     save_model,
-    save_run,
 )
-from farpose_training.config import TrainConfig
-from farpose_training.data.augment import Augmenter
-from farpose_training.data.loader import Loader
+from farpose_training.config import ConfigError, TrainConfig
+from farpose_training.data.loader import build_loader
 from farpose_training.data.people import load_people
-from farpose_training.losses import simcc_loss
+from farpose_training.distillation.teacher import Teacher
+from farpose_training.loop.processes import share_of_batch, start_fabric
+from farpose_training.loop.progress import Progress, Record
+from farpose_training.loop.records import RunLog
+from farpose_training.loop.schedule import seed_everything
+from farpose_training.loop.step import Learner
 from farpose_training.models.network import PoseNet
-from farpose_training.optimization import TrainingError, parameter_groups
-from farpose_training.validation import Validator
+from farpose_training.objective import Objective
+from farpose_training.optimization import TrainingError
+from farpose_training.run_state import load_run, refuse_other_settings, save_run
+from farpose_training.validation import METRICS, Validator
 
 
 class Trainer:
-    """One run: data, network, optimiser and where they are kept.
+    """One run: data, what is learned, and where they are kept.
 
-    After every epoch `last.safetensors` holds all that is needed to go on; `checkpoint.safetensors`
-    is the network to use (averaged weights), and `log.jsonl` gets a line per epoch.
+    `last.safetensors` holds all that is needed to go on and is written after every epoch, and every
+    few minutes within one. The other files follow from it: `checkpoint.safetensors` is the network
+    to use (averaged weights), `log.jsonl` has a line per epoch. `config.yaml` says what was asked.
 
     Raises:
-        DatasetError, BackboneError, CheckpointError: the configuration names something unusable.
+        DatasetError, BackboneError, CheckpointError, ConfigError: the configuration names
+            something unusable, or the output folder holds a run with other settings.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        self.fabric = start_fabric(config.runtime)
+        share_of_batch(config.optimizer.batch_size, self.fabric.world_size)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        _seed_everything(config.seed)
-        self.joints = keypoint_set(config.keypoint_set)
-        self.validator = Validator(config.val, self.joints, config.model)
-        people = load_people(config.train, self.joints)
-        augmenter = Augmenter(config.augmentation, self.joints, config.model.resolution)
-        self.loader = Loader(people, augmenter, config.optimizer.batch_size, config.seed)
-
-        model = self._initial_model()
-        # Depthwise convolutions train about four times faster on a CPU in this layout.
-        self.model: PoseNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = AveragedModel(
-            self.model,
-            avg_fn=_moving_average(config.optimizer.ema_decay),
-            use_buffers=True,
-        )
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.optimizer.weight_decay),
-            lr=config.optimizer.learning_rate,
-        )
-        self.epoch = 0
         self._last = config.output / "last.safetensors"
         if self._last.is_file():
-            self._resume()
+            _, metadata = read_tensors(self._last)
+            refuse_other_settings(self._last, metadata.get("config"), config)
+
+        self.joints = keypoint_set(config.keypoint_set)
+        if self.fabric.is_global_zero:
+            self.log = RunLog(config.output, tensorboard=config.runtime.tensorboard)
+            self.validator = Validator(config.val, self.joints, config.model)
+        teacher = _teacher(config, self.joints, self.fabric.device)
+        shape = teacher.shape if teacher else None
+        # A view bank holds what the teacher says: it is not asked again.
+        self.teacher = teacher if config.bank is None else None
+        self.loader = build_loader(
+            config,
+            load_people(config.train, self.joints),
+            self.joints,
+            self.teacher.shape.resolution if self.teacher else None,
+            self.fabric.global_rank,
+            self.fabric.world_size,
+        )
+        seed_everything(config.seed)
+        objective = Objective(self._initial_model(), config.distillation, shape)
+        self.learner = Learner(objective, config, self.fabric, len(self.loader))
+        self.progress = Progress()
+        self._modules: dict[str, torch.nn.Module] = {"objective": self.learner.objective}
+        if self.learner.average is not None:
+            self._modules["average"] = self.learner.average
+        if self._last.is_file():
+            metadata = load_run(self._last, self._modules, self.learner.optimizers)
+            self.progress = Progress.from_json(metadata["progress"])
 
     def run(self) -> None:
         """Train until the configured number of epochs is done."""
-        epochs = self.config.optimizer.epochs
-        with tqdm(total=epochs * len(self.loader), initial=self.epoch * len(self.loader)) as bar:
-            while self.epoch < epochs:
-                record: dict[str, float] = {"epoch": self.epoch + 1}
-                record["loss"] = self._train_epoch(bar)
-                self.epoch += 1
-                if self.epoch % self.config.evaluate_every == 0 or self.epoch == epochs:
-                    record |= self.validator(self.average.module)
-                self._save(record)
-                bar.set_postfix({k: f"{v:.4f}" for k, v in record.items() if k != "epoch"})
+        epochs, steps, progress = self.config.optimizer.epochs, len(self.loader), self.progress
+        first = self.fabric.is_global_zero
+        if first:
+            settings = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
+            (self.config.output / "config.yaml").write_text(settings)
+            self._publish()
+        done = progress.epoch * steps + progress.step
+        with tqdm(total=epochs * steps, initial=done, disable=not first) as bar:
+            while progress.epoch < epochs:
+                record = self._train_epoch(bar)
+                number = progress.epoch + 1
+                if first and (number % self.config.evaluate_every == 0 or number == epochs):
+                    record |= self.validator(self.learner.network)
+                progress.end_epoch(record)
+                if first:
+                    self._save()
+                    self._publish()
+                    shown = {k: f"{record[k]:.4f}" for k in ("loss", *METRICS) if k in record}
+                    bar.set_postfix(shown)
+        if first:
+            self.log.close()
 
-    def _train_epoch(self, bar: tqdm[None]) -> float:
-        self.model.train()
-        losses = []
-        for step, batch in enumerate(self.loader.epoch(self.epoch)):
-            self._set_learning_rate(self.epoch * len(self.loader) + step)
-            total, visible = simcc_loss(
-                self.model(batch.crops), batch.keypoints, batch.weights, self.config.model.head
-            )
-            loss = total / visible.clamp(min=1)
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss.item()} in epoch {self.epoch + 1}, step {step + 1}: lower "
-                    f"optimizer.learning_rate; {self._last} holds the end of epoch {self.epoch}"
+    def _train_epoch(self, bar: tqdm[None]) -> Record:
+        """Take the steps of the epoch that are not done yet, and return its log record."""
+        learner, progress, steps = self.learner, self.progress, len(self.loader)
+        learner.start_epoch(progress.epoch)
+        taken, waited = steps - progress.step, 0.0
+        started = saved = time.perf_counter()
+        batches = iter(self.loader.epoch(progress.epoch, progress.step))
+        ratios: dict[str, float] = {}
+        while progress.step < steps:
+            before = time.perf_counter()
+            batch = next(batches).to(self.fabric.device)
+            waited += time.perf_counter() - before
+            if self.teacher is not None:
+                with self.fabric.autocast():
+                    batch = self.teacher.annotate(batch)
+            last = progress.step + 1 == steps
+            due = time.perf_counter() - saved >= 60 * self.config.runtime.checkpoint_minutes
+            try:
+                result = learner.step(
+                    batch,
+                    progress.epoch,
+                    progress.step,
+                    checkpoint_due=due and self.fabric.is_global_zero,
+                    ratios=last,
                 )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
-            self.optimizer.step()
-            self.average.update_parameters(self.model)
-            losses.append(loss.item())
+            except TrainingError as error:
+                raise TrainingError(f"{error}; {self._kept()}") from error
+            progress.losses.append(result.losses)
             bar.update()
-        return float(np.mean(losses))
+            ratios = result.gradient_ratios
+            if result.checkpoint_due and not last:
+                saved = time.perf_counter()
+                if self.fabric.is_global_zero:
+                    self._save()
+        seconds = time.perf_counter() - started
+        return {
+            "epoch": progress.epoch + 1,
+            **progress.means(),
+            "learning_rate": learner.learning_rate,
+            **learner.objective.state(),
+            **{f"{name}_gradient_ratio": value for name, value in ratios.items()},
+            "samples_per_second": taken * self.config.optimizer.batch_size / seconds,
+            "waiting_share": waited / seconds,
+        }
 
-    def _set_learning_rate(self, step: int) -> None:
-        config = self.config.optimizer
-        warmup = config.warmup_epochs * len(self.loader)
-        total = config.epochs * len(self.loader)
-        if step < warmup:
-            factor = (step + 1) / warmup
-        else:
-            factor = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor
+    def _save(self) -> None:
+        """Keep all that is needed to go on from here."""
+        metadata = {"config": self.config.model_dump_json(), "progress": self.progress.to_json()}
+        save_run(self._last, self._modules, self.learner.optimizers, metadata)
+
+    def _publish(self) -> None:
+        """Write the files that follow from the state, also where a run was killed before it could.
+
+        Within an epoch the averaged weights are not those of its start: the checkpoint stays.
+        """
+        epoch, records = self.progress.epoch, self.progress.records
+        self.log.write(records)
+        if epoch == 0 or self.progress.step > 0:
+            return
+        sources = [f"{s.annotations.parent.name}/{s.annotations.name}" for s in self.config.train]
+        facts = {"training_data": ", ".join(sources), "epochs": str(epoch)}
+        record = records[-1]
+        facts |= {name: f"{record[name]:.4f}" for name in ("loss", *METRICS) if name in record}
+        path = self.config.output / "checkpoint.safetensors"
+        save_model(path, self.learner.network, self.joints, facts)
 
     def _initial_model(self) -> PoseNet:
-        if self.config.init is None:
-            return PoseNet(self.config.model, len(self.joints))
-        tensors, _ = read_tensors(self.config.init)
-        model = PoseNet(self.config.model, len(self.joints), tensors.pop(SKELETON_KEY, None))
-        fresh = load_fitting(model, tensors, self.config.init)
-        if fresh:
-            tqdm.write(f"not in {self.config.init}, trained from scratch: {', '.join(fresh)}")
+        config = self.config
+        if config.init is None:
+            return PoseNet(config.model, len(self.joints))
+        tensors, _ = read_tensors(config.init)
+        model = PoseNet(config.model, len(self.joints), tensors.pop(SKELETON_KEY, None))
+        fresh = load_fitting(model, tensors, config.init)
+        if fresh and self.fabric.is_global_zero:
+            tqdm.write(f"not in {config.init}, trained from scratch: {', '.join(fresh)}")
         return model
 
-    def _save(self, record: dict[str, float]) -> None:
-        with (self.config.output / "log.jsonl").open("a") as log:
-            log.write(json.dumps(record) + "\n")
-        save_run(self._last, self.model, self.average, self.optimizer, {"epoch": str(self.epoch)})
-        facts = {
-            "training_data": ", ".join(_source_name(s.annotations) for s in self.config.train),
-            "epochs": str(self.epoch),
-        }
-        facts |= {k: f"{v:.4f}" for k, v in record.items() if k != "epoch"}
-        save_model(
-            self.config.output / "checkpoint.safetensors", self.average.module, self.joints, facts
+    def _kept(self) -> str:
+        """What is left of a run that failed."""
+        if not self._last.is_file():
+            return "nothing was kept yet"
+        _, metadata = read_tensors(self._last)
+        return f"{self._last} holds {Progress.from_json(metadata['progress'])}"
+
+
+def _teacher(config: TrainConfig, joints: KeypointSet, device: torch.device) -> Teacher | None:
+    if config.distillation is None:
+        return None
+    loaded = load_model(config.distillation.teacher)
+    if loaded.keypoint_set.name != joints.name:
+        raise ConfigError(
+            f"distillation.teacher: {config.distillation.teacher} predicts "
+            f"{loaded.keypoint_set.name}, the student {joints.name}"
         )
-
-    def _resume(self) -> None:
-        metadata = load_run(self._last, self.model, self.average, self.optimizer)
-        self.epoch = int(metadata["epoch"])
+    return Teacher(loaded.model.to(device))
 
 
-def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential average whose memory grows with the steps taken, so it never lags the start."""
-
-    def update(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-        weight = max(1 - decay, 9 / (10 + float(steps)))
-        return averaged.lerp(current, weight) if averaged.is_floating_point() else current
-
-    return update
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def _source_name(annotations: Path) -> str:
-    return f"{annotations.parent.name}/{annotations.name}"
+def train(config: TrainConfig) -> Path | None:
+    """Run one training, and return its checkpoint; in all processes but the first, none."""
+    config.output.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config)
+    trainer.run()
+    return config.output / "checkpoint.safetensors" if trainer.fabric.is_global_zero else None

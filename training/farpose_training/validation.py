@@ -13,9 +13,13 @@ from farpose.geometry import CropGeometry
 from farpose.keypoints import KeypointSet
 from farpose_training.config import ModelConfig, SourceConfig
 from farpose_training.data.boxes import detector_like_boxes
+from farpose_training.data.parts import part_of
 from farpose_training.models.network import PoseNet, build_decoder
 
 BATCH = 128
+
+METRICS = ("pck_0.2", "pck_0.5")
+"""What a network is scored by."""
 
 
 class Validator:
@@ -28,7 +32,8 @@ class Validator:
     """
 
     def __init__(self, source: SourceConfig, joints: KeypointSet, model: ModelConfig) -> None:
-        dataset = load_dataset(source.annotations, source.images).converted(joints)
+        dataset = part_of(load_dataset(source.annotations, source.images), source.part)
+        dataset = dataset.converted(joints)
         self._joints, self._truth = joints, dataset.keypoints
         self._geometry = CropGeometry.from_boxes(detector_like_boxes(dataset, source))
         self._resolution = model.resolution
@@ -44,12 +49,14 @@ class Validator:
 
     @torch.no_grad()
     def __call__(self, model: PoseNet) -> dict[str, float]:
-        """`pck_0.2` and `pck_0.5` over the limb joints."""
+        """`METRICS` over the limb joints; the network is left in eval mode."""
         model.eval()
+        device = model.mean.device
+        decoder = self._decoder.to(device)
         parts: list[NDArray[np.float32]] = []
         for crops in torch.from_numpy(self._crops).split(BATCH):
-            keypoints, _, _ = self._decoder(model(crops))
-            parts.append(keypoints.numpy())
+            keypoints, _, _ = decoder(model(crops.to(device)))
+            parts.append(keypoints.cpu().numpy())
         predicted = self._geometry.to_frame(np.concatenate(parts), self._resolution)
         return {
             f"pck_{fraction}": pck(correct_joints(predicted, self._truth, self._joints, fraction))

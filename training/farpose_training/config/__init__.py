@@ -4,7 +4,7 @@ Each module holds one subject; every field says what it does, and a wrong key is
 """
 
 from farpose_training.config.base import Config, ConfigError, parse, read_yaml
-from farpose_training.config.data import AugmentationConfig, SourceConfig
+from farpose_training.config.data import AugmentationConfig, DegradationConfig, SourceConfig
 from farpose_training.config.distillation import (
     BankConfig,
     ConvDownsampleConfig,
@@ -24,7 +24,12 @@ from farpose_training.config.model import (
     SimCCConfig,
     TimmBackbone,
 )
-from farpose_training.config.train import OptimizerConfig, TrainConfig, parse_train_config
+from farpose_training.config.train import (
+    OptimizerConfig,
+    RuntimeConfig,
+    TrainConfig,
+    parse_train_config,
+)
 
 __all__ = [
     "AugmentationConfig",
@@ -32,6 +37,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConvDownsampleConfig",
+    "DegradationConfig",
     "DistillationConfig",
     "EasyToHardConfig",
     "FixedTemperatureConfig",
@@ -43,6 +49,7 @@ __all__ = [
     "OptimizerConfig",
     "RegressionConfig",
     "ResNetBackbone",
+    "RuntimeConfig",
     "SapeConfig",
     "SimCCConfig",
     "SourceConfig",

@@ -29,8 +29,8 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a configuration file, fill `${NAME}` from the environment and apply `a.b=value`.
 
     A file may say `extends: other.yaml` (relative to itself): its settings are then laid over that
-    file's, mapping by mapping; a `null` removes what the other file sets. A mapping whose `kind`
-    differs replaces the other one.
+    file's, mapping by mapping; a `null` sets a field to nothing. A mapping whose `kind` differs
+    replaces the other one.
 
     Raises:
         ConfigError: the file is missing or not YAML, a variable is not set, or an override is
@@ -67,19 +67,12 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in changes.items():
         before = result.get(key)
-        if value is None:
-            result.pop(key, None)
-        elif (
-            isinstance(before, dict) and isinstance(value, dict) and not _other_kind(before, value)
-        ):
+        both = isinstance(before, dict) and isinstance(value, dict)
+        if both and value.get("kind", before.get("kind")) == before.get("kind"):
             result[key] = merged(before, value)
         else:
             result[key] = value
     return result
-
-
-def _other_kind(before: dict[str, Any], value: dict[str, Any]) -> bool:
-    return "kind" in value and value["kind"] != before.get("kind")
 
 
 def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:

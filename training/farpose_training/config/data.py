@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from farpose_training.config.base import Config
+
+
+class PartConfig(Config):
+    """One in `of` pictures, chosen by their ids: the same ones in every run and on every machine.
+
+    People in one picture stay together, so that no part of it is both trained and scored on.
+    """
+
+    of: int = Field(ge=2)
+
+    fold: int = Field(0, ge=0)
+    """Which of the `of` equal parts is meant."""
+
+    keep: Literal["in", "out"]
+    """Use the pictures `in` this part, or those left `out` of it."""
 
 
 class SourceConfig(Config):
@@ -27,6 +43,31 @@ class SourceConfig(Config):
 
     repeat: int = Field(1, ge=1)
     """How often each person counts per epoch."""
+
+    part: PartConfig | None = None
+    """Use only some of the pictures."""
+
+
+class DegradationConfig(Config):
+    """What a cheap camera does to the student's picture; strengths are drawn up to these."""
+
+    probability: float = Field(0.3, ge=0, le=1)
+    """Of each of the degradations."""
+
+    blur: float = Field(1.5, ge=0)
+    """Largest standard deviation of a gaussian blur, pixels of the (shrunk) picture."""
+
+    motion: float = Field(5.0, ge=0)
+    """Longest motion blur, pixels."""
+
+    resampling: float = Field(0.5, gt=0, le=1)
+    """Smallest size that the picture is brought down to and up from again; 1 for none."""
+
+    noise: float = Field(10.0, ge=0)
+    """Largest standard deviation of sensor noise at mid-grey, grey levels."""
+
+    quality: int = Field(30, ge=1, le=100)
+    """Lowest JPEG quality; 100 for no compression."""
 
 
 class AugmentationConfig(Config):
@@ -54,3 +95,6 @@ class AugmentationConfig(Config):
 
     heights: tuple[float, float] | None = None
     """Draw the person's height log-uniformly between these pixels by shrinking the picture."""
+
+    degradation: DegradationConfig | None = None
+    """Blur, noise and compression of what the student sees; none if not given."""

@@ -111,6 +111,17 @@ class BankConfig(Config):
     views: int = Field(4, ge=1)
     """Augmented views per person; an epoch draws one of them for each."""
 
+    resolutions: tuple[int, ...] = ()
+    """Crops to keep, so that students of several resolutions see the same views; the student's own
+    if none are given."""
+
+    teacher: Path | None = None
+    """Whose outputs are kept; the distillation's if not given. Name it where runs without a teacher
+    share the bank of those with one."""
+
+    seed: int = 0
+    """Of the views, whatever the seed of the run."""
+
 
 Feature = Annotated[
     SapeConfig | ConvDownsampleConfig | FullyConnectedFeatureConfig, Field(discriminator="kind")

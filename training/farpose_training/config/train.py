@@ -42,9 +42,23 @@ class OptimizerConfig(Config):
     ema_decay: float = Field(0.999, ge=0, lt=1)
     """Decay per step of the averaged weights that are evaluated and kept; 0 keeps the last."""
 
+    freeze_batch_norm: bool = False
+    """Keep the student's batch norms at the statistics they start with, for fine-tuning. Otherwise
+    every process normalises by its own share of the batch, and the first one's running statistics
+    are kept."""
+
+    @model_validator(mode="after")
+    def _milestones_have_an_effect(self) -> OptimizerConfig:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError("schedule: step and milestones need each other")
+        return self
+
 
 class RuntimeConfig(Config):
-    """Where and how a run computes; none of it changes what is learned but for rounding."""
+    """Where and how a run computes; none of it changes what is learned but for rounding.
+
+    Several processes are started by `torchrun --nproc_per_node=N -m farpose.cli train CONFIG`.
+    """
 
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -55,6 +69,9 @@ class RuntimeConfig(Config):
 
     tensorboard: bool = False
     """Also log to `output/tensorboard`."""
+
+    checkpoint_minutes: float = Field(10.0, gt=0)
+    """Time between the states kept within an epoch; one is kept after each epoch in any case."""
 
 
 class TrainConfig(Config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from farpose.evaluation.dataset import DatasetError, load_dataset
 from farpose.keypoints import KeypointSet
 from farpose_training.config import SourceConfig
 from farpose_training.data.boxes import detector_like_boxes
+from farpose_training.data.parts import part_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class TrainingPeople:
     keypoints: NDArray[np.float32]
     """`[P,J,3]` with visibility 0 for joints that are not labelled."""
 
+    identities: NDArray[np.intp]
+    """`[P]` equal for people that are there more than once (`repeat`), counted from 0."""
+
     def __len__(self) -> int:
         return len(self.boxes)
 
@@ -38,17 +43,21 @@ def load_people(sources: Sequence[SourceConfig], keypoint_set: KeypointSet) -> T
         DatasetError: a source cannot be used, see `load_dataset`.
     """
     pictures: list[NDArray[np.uint8]] = []
-    parts: list[tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float32]]] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
+    known = 0
     for source in sources:
-        dataset = load_dataset(source.annotations, source.images).converted(keypoint_set)
+        dataset = part_of(load_dataset(source.annotations, source.images), source.part)
+        dataset = dataset.converted(keypoint_set)
         dataset = dataset.select((dataset.keypoints[:, :, 2] > 0).any(axis=1))
         if not len(dataset):
             raise DatasetError(f"{source.annotations}: no joint of {keypoint_set.name} is labelled")
         boxes = detector_like_boxes(dataset, source)
         with ThreadPoolExecutor() as pool:
             decoded = list(pool.map(lambda picture: picture.read(), dataset.pictures))
-        part = (dataset.picture_index + len(pictures), boxes, dataset.keypoints)
+        identities = known + np.arange(len(dataset))
+        part = (dataset.picture_index + len(pictures), boxes, dataset.keypoints, identities)
         parts += [part] * source.repeat
+        known += len(dataset)
         pictures += decoded
     return TrainingPeople(
         pictures, *(np.concatenate(columns) for columns in zip(*parts, strict=True))

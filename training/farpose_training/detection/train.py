@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from farpose_training.checkpoint import load_run, save_run
 from farpose_training.detection.config import DetectorTrainConfig, LabelConfig, parse_config
 from farpose_training.detection.data import MosaicDataset, Sample
 from farpose_training.detection.export import write_onnx
@@ -29,6 +28,7 @@ from farpose_training.detection.losses import Targets, detection_loss
 from farpose_training.detection.model import PersonDetector
 from farpose_training.detection.sources import SourcePicture, read_sources
 from farpose_training.optimization import TrainingError, parameter_groups
+from farpose_training.run_state import load_run, save_run
 
 BASE_SIZE = 320
 """Pixels of the sample side that `batch_size` counts for."""
@@ -113,6 +113,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay), lr=config.learning_rate
         )
+        self._modules = {"model": self.model, "average": self.average}
         self.step = 0
         self._last = config.output / "last.safetensors"
         if self._last.is_file():
@@ -193,13 +194,13 @@ class Trainer:
             file.write(json.dumps(line) + "\n")
 
     def _save(self) -> None:
-        save_run(self._last, self.model, self.average, self.optimizer, {"step": str(self.step)})
+        save_run(self._last, self._modules, [self.optimizer], {"step": str(self.step)})
         self.average.save_checkpoint(
             self.config.output / "checkpoint.safetensors", {**FACTS, "step": str(self.step)}
         )
 
     def _resume(self) -> None:
-        metadata = load_run(self._last, self.model, self.average, self.optimizer)
+        metadata = load_run(self._last, self._modules, [self.optimizer])
         self.step = int(metadata["step"])
 
 

@@ -1,0 +1,1 @@
+"""Measurements of training on the machine at hand; nothing else imports them."""

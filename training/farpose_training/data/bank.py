@@ -1,0 +1,330 @@
+"""The view bank: augmented views, and what a teacher says of them, in files that are mapped.
+
+The teacher is most of the cost of distilling, and on a small machine rendering is much of the
+rest. A bank pays both once: `V` views per person are rendered and shown to the teacher, and every
+epoch of every run draws from them. The teacher's bins are kept unmerged, so that one bank serves
+students of every resolution, split factor and alignment.
+
+Shapes: P distinct people, V views, J joints, L the teacher's bins.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from farpose.keypoints import KeypointSet
+from farpose_training.checkpoint import load_model
+from farpose_training.config import ConfigError, TrainConfig
+from farpose_training.data.ahead import made_ahead
+from farpose_training.data.augment import Augmenter, render, render_for_teacher
+from farpose_training.data.batch import Batch
+from farpose_training.data.order import EpochOrder
+from farpose_training.data.people import TrainingPeople
+from farpose_training.distillation.teacher import Teacher
+
+CHUNK = 64
+"""People per step of making a bank; a killed one goes on with the first unfinished step."""
+
+RENDERED = "rendered.json"
+"""How many people are done."""
+
+MANIFEST = "manifest.json"
+"""What the bank was made of."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The mapped arrays of a bank; all start with `[P,V,...]`."""
+
+    crops: dict[int, NDArray[np.uint8]]
+    """Per resolution `[P,V,R,R,3]` RGB."""
+
+    keypoints: NDArray[np.float32]
+    """`[P,V,J,2]` pixels of a crop of resolution 1."""
+
+    weights: NDArray[np.uint8]
+    """`[P,V,J]` 1 for labelled joints."""
+
+    feature: NDArray[np.float16] | None
+    """`[P,V,C,H,W]` of the teacher."""
+
+    x: NDArray[np.float16] | None
+    """`[P,V,J,L]` the teacher's log-probabilities over columns, at temperature 1."""
+
+    y: NDArray[np.float16] | None
+    """`[P,V,J,L]` over rows."""
+
+
+def open_bank(
+    config: TrainConfig, people: TrainingPeople, augmenter: Augmenter, joints: KeypointSet
+) -> Bank:
+    """Map the bank of a run; what is missing of it is made first.
+
+    Raises:
+        ConfigError: the folder holds a bank of something else, or the disk is too full for it.
+    """
+    settings = config.bank
+    if settings is None:
+        raise ValueError("the run has no bank")
+    path = settings.teacher or (config.distillation.teacher if config.distillation else None)
+    resolutions = settings.resolutions or (config.model.resolution,)
+    if config.model.resolution not in resolutions:
+        raise ConfigError(
+            f"bank.resolutions: {list(resolutions)} lacks the student's {config.model.resolution}"
+        )
+    _, first = np.unique(people.identities, return_index=True)
+    manifest = _manifest(config, resolutions, path, len(first))
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(settings.folder):
+        stored = _read(settings.folder / MANIFEST)
+        if stored is None:
+            teacher = None if path is None else Teacher(load_model(path).model)
+            shapes = _shapes(len(first), settings.views, len(joints), resolutions, teacher)
+            _refuse_full_disk(settings.folder, shapes)
+            for name, (shape, dtype) in shapes.items():
+                _map(settings.folder, name, shape, dtype)
+            _write(settings.folder / RENDERED, 0)
+            _write(settings.folder / MANIFEST, manifest)
+        else:
+            _refuse_other(settings.folder, stored, manifest)
+        if _read(settings.folder / RENDERED) < len(first):
+            teacher = None if path is None else Teacher(load_model(path).model)
+            _make(settings.folder, config, people, first, augmenter, teacher)
+    return _mapped(settings.folder, resolutions)
+
+
+class BankLoader:
+    """All people once per epoch, each in one of their views.
+
+    Args:
+        bank: what to read.
+        identities: `[P']` the bank's row of each person; repeated people share one.
+        order: in which order.
+        config: of the run: its resolution, and what of the teacher's it uses.
+    """
+
+    def __init__(
+        self, bank: Bank, identities: NDArray[np.intp], order: EpochOrder, config: TrainConfig
+    ) -> None:
+        self._bank = bank
+        self._identities = identities
+        self._order = order
+        self._resolution = config.model.resolution
+        distillation = config.distillation
+        self._feature = bank.feature if distillation and distillation.feature else None
+        logit = distillation is not None and distillation.logit is not None
+        self._x, self._y = (bank.x, bank.y) if logit else (None, None)
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self._order)
+
+    def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from step `first_step` on."""
+        rng = np.random.default_rng((self._order.seed, number, 1))
+        views = rng.integers(self._bank.weights.shape[1], size=len(self._identities))
+        chunks = self._order.epoch(number)[first_step:]
+        return made_ahead(lambda chosen: self._read(chosen, views[chosen]), chunks, threads=1)
+
+    def _read(self, chosen: NDArray[np.intp], views: NDArray[np.intp]) -> Batch:
+        place = (self._identities[chosen], views)
+
+        def tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
+            return None if array is None else torch.from_numpy(array[place])
+
+        return Batch(
+            crops=torch.from_numpy(self._bank.crops[self._resolution][place]),
+            keypoints=torch.from_numpy(self._bank.keypoints[place] * np.float32(self._resolution)),
+            weights=torch.from_numpy(self._bank.weights[place].astype(np.float32)),
+            teacher_feature=tensor(self._feature),
+            teacher_x=tensor(self._x),
+            teacher_y=tensor(self._y),
+        )
+
+
+def _make(
+    folder: Path,
+    config: TrainConfig,
+    people: TrainingPeople,
+    first: NDArray[np.intp],
+    augmenter: Augmenter,
+    teacher: Teacher | None,
+) -> None:
+    settings = config.bank
+    assert settings is not None  # noqa: S101 - the caller's own
+    bank = _mapped(folder, settings.resolutions or (config.model.resolution,), writable=True)
+    done = _read(folder / RENDERED)
+    starts = range(done, len(first), CHUNK)
+    for start in tqdm(starts, desc=f"view bank {folder}", unit=f" x {CHUNK} people"):
+        rows = range(start, min(start + CHUNK, len(first)))
+        for row in rows:
+            _render_person(bank, row, people, int(first[row]), augmenter, settings.seed, teacher)
+        for array in (*bank.crops.values(), bank.keypoints, bank.weights, bank.feature, bank.x):
+            if isinstance(array, np.memmap):
+                array.flush()
+        if isinstance(bank.y, np.memmap):
+            bank.y.flush()
+        _write(folder / RENDERED, rows.stop)
+
+
+def _render_person(
+    bank: Bank,
+    row: int,
+    people: TrainingPeople,
+    person: int,
+    augmenter: Augmenter,
+    seed: int,
+    teacher: Teacher | None,
+) -> None:
+    """All views of one person."""
+    picture = people.pictures[people.picture_index[person]]
+    keypoints = people.keypoints[person]
+    views = [
+        augmenter.draw(people.boxes[person], keypoints, np.random.default_rng((seed, row, view)))
+        for view in range(bank.weights.shape[1])
+    ]
+    for index, view in enumerate(views):
+        for resolution, crops in bank.crops.items():
+            crops[row, index] = render(picture, view, resolution)
+        points, labelled = augmenter.joints(view, keypoints, UNIT)
+        bank.keypoints[row, index] = points / UNIT
+        bank.weights[row, index] = labelled
+    if teacher is not None:
+        size = teacher.shape.resolution
+        crops = np.stack([render_for_teacher(picture, view, size) for view in views])
+        seen = teacher(torch.from_numpy(crops))
+        if bank.feature is not None:
+            bank.feature[row] = seen.feature.numpy()
+        if seen.log_probabilities is not None and bank.x is not None and bank.y is not None:
+            # Log-probabilities of impossible bins are far below what fp16 holds.
+            bank.x[row], bank.y[row] = (
+                axis.clamp(min=LEAST).numpy() for axis in seen.log_probabilities
+            )
+
+
+UNIT = 1024
+"""Joints are computed at this resolution and kept as fractions of it."""
+
+LEAST = -1e4
+"""Least log-probability that is kept."""
+
+
+def _shapes(
+    people: int, views: int, joints: int, resolutions: tuple[int, ...], teacher: Teacher | None
+) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """Shape and type of every file."""
+    lead = (people, views)
+    shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+        f"crops_{r}": ((*lead, r, r, 3), np.uint8) for r in resolutions
+    }
+    shapes["keypoints"] = ((*lead, joints, 2), np.float32)
+    shapes["weights"] = ((*lead, joints), np.uint8)
+    if teacher is not None:
+        cells = teacher.shape.cells
+        shapes["feature"] = ((*lead, teacher.shape.channels, cells, cells), np.float16)
+        if teacher.shape.split_factor is not None:
+            shapes["x"] = shapes["y"] = ((*lead, joints, teacher.shape.bins), np.float16)
+    return shapes
+
+
+def _mapped(folder: Path, resolutions: tuple[int, ...], *, writable: bool = False) -> Bank:
+    def array(name: str) -> Any:
+        path = folder / f"{name}.npy"
+        if not path.is_file():
+            return None
+        return np.load(path, mmap_mode="r+" if writable else "r")
+
+    return Bank(
+        crops={r: array(f"crops_{r}") for r in resolutions},
+        keypoints=array("keypoints"),
+        weights=array("weights"),
+        feature=array("feature"),
+        x=array("x"),
+        y=array("y"),
+    )
+
+
+def _map(folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+
+
+def _manifest(
+    config: TrainConfig, resolutions: tuple[int, ...], teacher: Path | None, people: int
+) -> dict[str, Any]:
+    """What decides the content of a bank, by the name of the setting."""
+    settings = config.bank
+    assert settings is not None  # noqa: S101 - the caller's own
+    return {
+        "keypoint_set": config.keypoint_set,
+        "augmentation": config.augmentation.model_dump(mode="json"),
+        "train": [
+            source.model_dump(mode="json", exclude={"repeat", "images", "annotations", "detector"})
+            | {"annotations": _digest(source.annotations), "detector": source.detector is not None}
+            for source in config.train
+        ],
+        "people": people,
+        "bank.views": settings.views,
+        "bank.seed": settings.seed,
+        "bank.resolutions": list(resolutions),
+        "bank.teacher": None if teacher is None else _digest(teacher),
+    }
+
+
+def _refuse_other(folder: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+    different = [name for name in wanted if stored.get(name) != wanted[name]]
+    if different:
+        raise ConfigError(
+            f"bank.folder: {folder} was made with another {', '.join(different)}; "
+            "name another folder, or delete this one"
+        )
+
+
+def _refuse_full_disk(
+    folder: Path, shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]]
+) -> None:
+    needed = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in shapes.values())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ConfigError(
+            f"bank.folder: the bank takes {needed / 1e9:.1f} GB and {folder} has "
+            f"{free / 1e9:.1f} GB left; name a folder on another disk, or fewer bank.views"
+        )
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process makes a bank; others that want it wait."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _write(path: Path, content: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content))
+    partial.replace(path)
