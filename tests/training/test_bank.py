@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def distilled(settings: dict, teacher: Path, tmp_path: Path) -> dict:
 
 def loader(settings: dict, rank: int = 0, world: int = 1) -> Loader | BankLoader:
     config = parse_train_config(settings)
-    return build_loader(config, load_people(config.train, COCO17), COCO17, None, rank, world)
+    load = partial(load_people, config.train, COCO17)
+    return build_loader(config, load, COCO17, None, rank, world)
 
 
 def seen(batches: Iterator[Batch]) -> list[np.ndarray]:
@@ -50,7 +52,9 @@ def seen(batches: Iterator[Batch]) -> list[np.ndarray]:
 def test_the_bank_holds_what_the_teacher_says_of_the_views(distilled: dict, teacher: Path):
     config = parse_train_config(distilled)
     people = load_people(config.train, COCO17)
-    bank = bank_module.open_bank(config, people, Augmenter(config.augmentation, COCO17), COCO17)
+    bank = bank_module.open_bank(
+        config, lambda: people, Augmenter(config.augmentation, COCO17), COCO17
+    )
     assert bank.crops[32].shape == (24, 2, 32, 32, 3)
     assert bank.keypoints.shape == (24, 2, 17, 2)
     assert bank.feature.shape == (24, 2, 8, 16, 16)
@@ -133,6 +137,17 @@ def test_making_a_bank_goes_on_where_it_was_stopped(
     assert rendered[rendered.index(-1) + 1] == 10  # the unfinished chunk, not the whole
 
 
+def test_a_finished_bank_is_read_without_the_pictures(distilled: dict):
+    whole = seen(loader(distilled).epoch(0))
+
+    def load() -> None:
+        raise AssertionError("the pictures are not needed any more")
+
+    config = parse_train_config(distilled)
+    again = seen(build_loader(config, load, COCO17, None).epoch(0))
+    assert all((a == b).all() for a, b in zip(again, whole, strict=True))
+
+
 def test_repeated_people_are_stored_once(distilled: dict):
     twice = distilled | {"train": [distilled["train"][0] | {"repeat": 2}]}
     repeated = loader(twice)
@@ -180,6 +195,8 @@ def test_too_few_people_for_a_batch_are_told_by_name(settings: dict):
 def test_an_online_teacher_gets_crops_of_its_own(settings: dict):
     config: TrainConfig = parse_train_config(settings)
     people = load_people(config.train, COCO17)
-    batch = next(iter(build_loader(config, people, COCO17, teacher_resolution=128).epoch(0)))
+    batch = next(
+        iter(build_loader(config, lambda: people, COCO17, teacher_resolution=128).epoch(0))
+    )
     assert batch.teacher_crops.shape[1:] == (128, 128, 3)
     assert batch.crops.shape[1:] == (32, 32, 3)

@@ -109,7 +109,8 @@ class Objective(nn.Module):
     def optimizers(self, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
         """One for the student and its distillers, and the adversary's own where there is one."""
         kind = torch.optim.AdamW if config.kind == "adamw" else torch.optim.Adam
-        learners = nn.ModuleList(m for m in (self.student, self.feature, self.logit) if m is not None)
+        parts = (self.student, self.feature, self.logit)
+        learners = nn.ModuleList(part for part in parts if part is not None)
         groups = parameter_groups(learners, config.weight_decay)
         optimizers: list[torch.optim.Optimizer] = [kind(groups, lr=config.learning_rate)]
         if self.adversary is not None:

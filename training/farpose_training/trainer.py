@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -66,7 +67,7 @@ class Trainer:
         self.teacher = teacher if config.bank is None else None
         self.loader = build_loader(
             config,
-            load_people(config.train, self.joints),
+            partial(load_people, config.train, self.joints),
             self.joints,
             self.teacher.shape.resolution if self.teacher else None,
             self.fabric.global_rank,

@@ -57,7 +57,7 @@ def random_people(count: int, joints: KeypointSet, seed: int = 0) -> TrainingPeo
         np.arange(count),
         np.concatenate([low, high], axis=1),
         keypoints.astype(np.float32),
-        np.arange(count),
+        (count,),
     )
 
 
@@ -163,7 +163,7 @@ def _learner_step(
 def _batches(config: TrainConfig) -> Iterator[Batch]:
     joints = keypoint_set(config.keypoint_set)
     people = random_people(4 * config.optimizer.batch_size, joints)
-    loader = build_loader(config.model_copy(update={"bank": None}), people, joints, None)
+    loader = build_loader(config.model_copy(update={"bank": None}), lambda: people, joints, None)
     return itertools.chain.from_iterable(loader.epoch(number) for number in itertools.count())
 
 

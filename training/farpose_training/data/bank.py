@@ -14,7 +14,7 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,12 @@ from tqdm import tqdm
 
 from farpose.keypoints import KeypointSet
 from farpose_training.checkpoint import load_model
-from farpose_training.config import ConfigError, TrainConfig
+from farpose_training.config import BankConfig, ConfigError, SourceConfig, TrainConfig
 from farpose_training.data.ahead import made_ahead
 from farpose_training.data.augment import Augmenter, render, render_for_teacher
 from farpose_training.data.batch import Batch
 from farpose_training.data.order import EpochOrder
-from farpose_training.data.people import TrainingPeople
+from farpose_training.data.people import TrainingPeople, identities
 from farpose_training.distillation.teacher import Teacher
 
 CHUNK = 64
@@ -45,9 +45,16 @@ MANIFEST = "manifest.json"
 """What the bank was made of."""
 
 
+COUNTS = "people.json"
+"""Distinct people of each source."""
+
+
 @dataclass(frozen=True)
 class Bank:
-    """The mapped arrays of a bank; all start with `[P,V,...]`."""
+    """The mapped arrays of a bank; all but the first start with `[P,V,...]`."""
+
+    identities: NDArray[np.intp]
+    """`[P']` the row of each person of a run; repeated people share one."""
 
     crops: dict[int, NDArray[np.uint8]]
     """Per resolution `[P,V,R,R,3]` RGB."""
@@ -69,41 +76,50 @@ class Bank:
 
 
 def open_bank(
-    config: TrainConfig, people: TrainingPeople, augmenter: Augmenter, joints: KeypointSet
+    config: TrainConfig,
+    load: Callable[[], TrainingPeople],
+    augmenter: Augmenter,
+    joints: KeypointSet,
 ) -> Bank:
     """Map the bank of a run; what is missing of it is made first.
+
+    Args:
+        config: of the run.
+        load: reads the people; called only if something is missing.
+        augmenter: draws their views.
+        joints: what the networks predict.
 
     Raises:
         ConfigError: the folder holds a bank of something else, or the disk is too full for it.
     """
-    settings = config.bank
-    if settings is None:
-        raise ValueError("the run has no bank")
+    settings = _settings(config)
     path = settings.teacher or (config.distillation.teacher if config.distillation else None)
     resolutions = settings.resolutions or (config.model.resolution,)
     if config.model.resolution not in resolutions:
         raise ConfigError(
             f"bank.resolutions: {list(resolutions)} lacks the student's {config.model.resolution}"
         )
-    _, first = np.unique(people.identities, return_index=True)
-    manifest = _manifest(config, resolutions, path, len(first))
+    manifest = _manifest(config, resolutions, path)
     settings.folder.mkdir(parents=True, exist_ok=True)
     with _alone(settings.folder):
         stored = _read(settings.folder / MANIFEST)
-        if stored is None:
-            teacher = None if path is None else Teacher(load_model(path).model)
-            shapes = _shapes(len(first), settings.views, len(joints), resolutions, teacher)
-            _refuse_full_disk(settings.folder, shapes)
-            for name, (shape, dtype) in shapes.items():
-                _map(settings.folder, name, shape, dtype)
-            _write(settings.folder / RENDERED, 0)
-            _write(settings.folder / MANIFEST, manifest)
-        else:
+        if stored is not None:
             _refuse_other(settings.folder, stored, manifest)
-        if _read(settings.folder / RENDERED) < len(first):
+        counts = _read(settings.folder / COUNTS)
+        if stored is None or _read(settings.folder / RENDERED) < sum(counts):
+            people = load()
             teacher = None if path is None else Teacher(load_model(path).model)
-            _make(settings.folder, config, people, first, augmenter, teacher)
-    return _mapped(settings.folder, resolutions)
+            if stored is None:
+                counts = people.counts
+                shapes = _shapes(sum(counts), settings.views, len(joints), resolutions, teacher)
+                _refuse_full_disk(settings.folder, shapes)
+                for name, (shape, kind) in shapes.items():
+                    _map(settings.folder, name, shape, kind)
+                _write(settings.folder / COUNTS, counts)
+                _write(settings.folder / RENDERED, 0)
+                _write(settings.folder / MANIFEST, manifest)
+            _make(config, people, augmenter, teacher)
+    return _mapped(config, identities(counts, config.train))
 
 
 class BankLoader:
@@ -111,16 +127,12 @@ class BankLoader:
 
     Args:
         bank: what to read.
-        identities: `[P']` the bank's row of each person; repeated people share one.
         order: in which order.
         config: of the run: its resolution, and what of the teacher's it uses.
     """
 
-    def __init__(
-        self, bank: Bank, identities: NDArray[np.intp], order: EpochOrder, config: TrainConfig
-    ) -> None:
+    def __init__(self, bank: Bank, order: EpochOrder, config: TrainConfig) -> None:
         self._bank = bank
-        self._identities = identities
         self._order = order
         self._resolution = config.model.resolution
         distillation = config.distillation
@@ -135,12 +147,12 @@ class BankLoader:
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `first_step` on."""
         rng = np.random.default_rng((self._order.seed, number, 1))
-        views = rng.integers(self._bank.weights.shape[1], size=len(self._identities))
+        views = rng.integers(self._bank.weights.shape[1], size=len(self._bank.identities))
         chunks = self._order.epoch(number)[first_step:]
         return made_ahead(lambda chosen: self._read(chosen, views[chosen]), chunks, threads=1)
 
     def _read(self, chosen: NDArray[np.intp], views: NDArray[np.intp]) -> Batch:
-        place = (self._identities[chosen], views)
+        place = (self._bank.identities[chosen], views)
 
         def tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
             return None if array is None else torch.from_numpy(array[place])
@@ -156,28 +168,23 @@ class BankLoader:
 
 
 def _make(
-    folder: Path,
-    config: TrainConfig,
-    people: TrainingPeople,
-    first: NDArray[np.intp],
-    augmenter: Augmenter,
-    teacher: Teacher | None,
+    config: TrainConfig, people: TrainingPeople, augmenter: Augmenter, teacher: Teacher | None
 ) -> None:
-    settings = config.bank
-    assert settings is not None  # noqa: S101 - the caller's own
-    bank = _mapped(folder, settings.resolutions or (config.model.resolution,), writable=True)
-    done = _read(folder / RENDERED)
-    starts = range(done, len(first), CHUNK)
-    for start in tqdm(starts, desc=f"view bank {folder}", unit=f" x {CHUNK} people"):
-        rows = range(start, min(start + CHUNK, len(first)))
-        for row in rows:
+    """Render what is missing, a chunk at a time."""
+    settings = _settings(config)
+    rows = identities(people.counts, config.train)
+    _, first = np.unique(rows, return_index=True)
+    bank = _mapped(config, rows, writable=True)
+    arrays = [*bank.crops.values(), bank.keypoints, bank.weights, bank.feature, bank.x, bank.y]
+    starts = range(_read(settings.folder / RENDERED), len(first), CHUNK)
+    for start in tqdm(starts, desc=f"view bank {settings.folder}", unit=f" x {CHUNK} people"):
+        chunk = range(start, min(start + CHUNK, len(first)))
+        for row in chunk:
             _render_person(bank, row, people, int(first[row]), augmenter, settings.seed, teacher)
-        for array in (*bank.crops.values(), bank.keypoints, bank.weights, bank.feature, bank.x):
+        for array in arrays:
             if isinstance(array, np.memmap):
                 array.flush()
-        if isinstance(bank.y, np.memmap):
-            bank.y.flush()
-        _write(folder / RENDERED, rows.stop)
+        _write(settings.folder / RENDERED, chunk.stop)
 
 
 def _render_person(
@@ -240,15 +247,16 @@ def _shapes(
     return shapes
 
 
-def _mapped(folder: Path, resolutions: tuple[int, ...], *, writable: bool = False) -> Bank:
+def _mapped(config: TrainConfig, rows: NDArray[np.intp], *, writable: bool = False) -> Bank:
+    settings = _settings(config)
+
     def array(name: str) -> Any:
-        path = folder / f"{name}.npy"
-        if not path.is_file():
-            return None
-        return np.load(path, mmap_mode="r+" if writable else "r")
+        path = settings.folder / f"{name}.npy"
+        return np.load(path, mmap_mode="r+" if writable else "r") if path.is_file() else None
 
     return Bank(
-        crops={r: array(f"crops_{r}") for r in resolutions},
+        identities=rows,
+        crops={r: array(f"crops_{r}") for r in settings.resolutions or (config.model.resolution,)},
         keypoints=array("keypoints"),
         weights=array("weights"),
         feature=array("feature"),
@@ -261,26 +269,36 @@ def _map(folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.generic
     np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
 
 
+def _settings(config: TrainConfig) -> BankConfig:
+    if config.bank is None:
+        raise ValueError("the run has no bank")
+    return config.bank
+
+
 def _manifest(
-    config: TrainConfig, resolutions: tuple[int, ...], teacher: Path | None, people: int
+    config: TrainConfig, resolutions: tuple[int, ...], teacher: Path | None
 ) -> dict[str, Any]:
     """What decides the content of a bank, by the name of the setting."""
-    settings = config.bank
-    assert settings is not None  # noqa: S101 - the caller's own
+    settings = _settings(config)
     return {
         "keypoint_set": config.keypoint_set,
         "augmentation": config.augmentation.model_dump(mode="json"),
-        "train": [
-            source.model_dump(mode="json", exclude={"repeat", "images", "annotations", "detector"})
-            | {"annotations": _digest(source.annotations), "detector": source.detector is not None}
-            for source in config.train
-        ],
-        "people": people,
+        "train": [_source(source) for source in config.train],
         "bank.views": settings.views,
         "bank.seed": settings.seed,
         "bank.resolutions": list(resolutions),
         "bank.teacher": None if teacher is None else _digest(teacher),
     }
+
+
+def _source(source: SourceConfig) -> dict[str, Any]:
+    """What decides which people a source gives, and their boxes; not where it lies."""
+    content = source.model_dump(mode="json", exclude={"repeat", "images"})
+    content["annotations"] = _digest(source.annotations)
+    if source.detector is not None:
+        graphs = sorted(source.detector.glob("person_detector/*/model.onnx"))
+        content["detector"] = [_digest(graph) for graph in graphs]
+    return content
 
 
 def _refuse_other(folder: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:

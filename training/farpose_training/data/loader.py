@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from farpose_training.data.people import TrainingPeople
 
 def build_loader(
     config: TrainConfig,
-    people: TrainingPeople,
+    load: Callable[[], TrainingPeople],
     joints: KeypointSet,
     teacher_resolution: int | None,
     rank: int = 0,
@@ -30,7 +30,7 @@ def build_loader(
 
     Args:
         config: of the run.
-        people: whom to draw from.
+        load: reads whom to draw from; not called where a finished bank has them.
         joints: what the network predicts.
         teacher_resolution: of the teacher's crops, where a teacher runs in the step.
         rank: which of the processes this is.
@@ -39,19 +39,24 @@ def build_loader(
     Raises:
         ConfigError: there are too few people, or the bank was made of something else.
     """
-    batch_size = config.optimizer.batch_size
-    if len(people) < batch_size:
-        raise ConfigError(
-            f"optimizer.batch_size: {len(people)} people do not fill one batch of {batch_size}"
-        )
-    order = EpochOrder(len(people), batch_size, config.seed, rank, world)
     augmenter = Augmenter(config.augmentation, joints)
     if config.bank is not None:
-        bank = open_bank(config, people, augmenter, joints)
-        return BankLoader(bank, people.identities, order, config)
+        bank = open_bank(config, load, augmenter, joints)
+        return BankLoader(bank, _order(config, len(bank.identities), rank, world), config)
+    people = load()
+    order = _order(config, len(people), rank, world)
     # One core is the training step's own.
     threads = max(1, (config.threads or torch.get_num_threads()) - 1)
     return Loader(people, augmenter, order, config.model.resolution, teacher_resolution, threads)
+
+
+def _order(config: TrainConfig, people: int, rank: int, world: int) -> EpochOrder:
+    batch_size = config.optimizer.batch_size
+    if people < batch_size:
+        raise ConfigError(
+            f"optimizer.batch_size: {people} people do not fill one batch of {batch_size}"
+        )
+    return EpochOrder(people, batch_size, config.seed, rank, world)
 
 
 class Loader:

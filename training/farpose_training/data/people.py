@@ -29,8 +29,8 @@ class TrainingPeople:
     keypoints: NDArray[np.float32]
     """`[P,J,3]` with visibility 0 for joints that are not labelled."""
 
-    identities: NDArray[np.intp]
-    """`[P]` equal for people that are there more than once (`repeat`), counted from 0."""
+    counts: tuple[int, ...]
+    """People of each source, those that are repeated counted once."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -44,7 +44,7 @@ def load_people(sources: Sequence[SourceConfig], keypoint_set: KeypointSet) -> T
     """
     pictures: list[NDArray[np.uint8]] = []
     parts: list[tuple[NDArray[Any], ...]] = []
-    known = 0
+    counts: list[int] = []
     for source in sources:
         dataset = part_of(load_dataset(source.annotations, source.images), source.part)
         dataset = dataset.converted(keypoint_set)
@@ -54,11 +54,20 @@ def load_people(sources: Sequence[SourceConfig], keypoint_set: KeypointSet) -> T
         boxes = detector_like_boxes(dataset, source)
         with ThreadPoolExecutor() as pool:
             decoded = list(pool.map(lambda picture: picture.read(), dataset.pictures))
-        identities = known + np.arange(len(dataset))
-        part = (dataset.picture_index + len(pictures), boxes, dataset.keypoints, identities)
+        part = (dataset.picture_index + len(pictures), boxes, dataset.keypoints)
         parts += [part] * source.repeat
-        known += len(dataset)
+        counts.append(len(dataset))
         pictures += decoded
-    return TrainingPeople(
-        pictures, *(np.concatenate(columns) for columns in zip(*parts, strict=True))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return TrainingPeople(pictures, *columns, counts=tuple(counts))
+
+
+def identities(counts: Sequence[int], sources: Sequence[SourceConfig]) -> NDArray[np.intp]:
+    """`[P]` in the order of `load_people`: equal for a person that is repeated, from 0 on."""
+    first = np.cumsum([0, *counts])
+    return np.concatenate(
+        [
+            np.tile(start + np.arange(count), source.repeat)
+            for start, count, source in zip(first, counts, sources, strict=False)
+        ]
     )
