@@ -13,8 +13,11 @@ from typing import Annotated
 import typer
 
 from farpose.evaluation.boxes import EXTENT_SCALE, are_joint_extents, with_scaled_boxes
-from farpose.evaluation.dataset import PoseDataset, load_dataset
+from farpose.evaluation.dataset import PoseDataset
+from farpose.evaluation.detections import DetectedBoxes, load_detections
 from farpose.evaluation.detector_runner import run_detector, unscored_boxes
+from farpose.evaluation.formats import format_of, load_annotated
+from farpose.evaluation.pckh import head_accuracy
 from farpose.evaluation.runner import evaluate_pose
 from farpose.evaluation.shrink import shrink_table
 from farpose.evaluation.tables import detector_json, detector_text, pose_json, pose_text
@@ -39,11 +42,24 @@ def evaluate(
         Path,
         typer.Argument(help="An .onnx file, a model's folder in a repository, or a checkpoint."),
     ],
-    annotations: Annotated[Path, typer.Option(help="A COCO-style keypoint file.")],
+    annotations: Annotated[
+        Path,
+        typer.Option(
+            help="A COCO-style keypoint file, or one of MPII's: valid.json as HRNet's authors "
+            "share it, beside gt_valid.mat for PCKh, or the release's .mat."
+        ),
+    ],
     images: Annotated[Path, typer.Option(help="The folder of its pictures.")],
     boxes: Annotated[
         Boxes, typer.Option(help="Crop people by their labelled or by detected boxes.")
     ] = Boxes.TRUTH,
+    detections: Annotated[
+        Path | None,
+        typer.Option(
+            help="Crop people by these boxes, of another detector: a file in COCO's results "
+            "format, of which category 1 counts."
+        ),
+    ] = None,
     box_scale: Annotated[
         float | None,
         typer.Option(
@@ -74,14 +90,31 @@ def evaluate(
     from farpose.engines.combined import CombinedEngine
     from farpose.engines.opening import open_detector, open_model
 
-    dataset = _boxes_alike(load_dataset(annotations, images), box_scale)
+    mpii = format_of(annotations) == "mpii"
+    if mpii and detections is not None:
+        raise EvaluateOptionError(
+            f"{annotations} is of MPII, whose pictures have no ids: --detections is for "
+            "COCO-style files"
+        )
+    dataset = _boxes_alike(load_annotated(annotations, images), box_scale)
+    if mpii and dataset.head_sizes is None:
+        truth = annotations.with_name(f"gt_{annotations.stem}.mat")
+        typer.echo(f"no PCKh: the head sizes are in {truth}, which is not there")
+    found = None if detections is None else _load_detections(detections, dataset)
+    if found is not None:
+        boxes = Boxes.DETECTED
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
         opened = stack.enter_context(open_model(model))
         if opened.is_detector:
             if shrink or boxes is Boxes.DETECTED:
                 raise EvaluateOptionError(
-                    f"{model} is a detector: --shrink and --boxes are for pose models"
+                    f"{model} is a detector: --shrink, --boxes and --detections are for pose models"
+                )
+            if mpii:
+                raise EvaluateOptionError(
+                    f"{annotations} is of MPII, which has no boxes that a detector could be "
+                    "scored on: use a COCO-style file"
                 )
             others = unscored_boxes(annotations, dataset)
             pipeline = PosePipeline(opened.engine)
@@ -90,16 +123,18 @@ def evaluate(
             content = detector_json(report)
         else:
             engine = opened.engine
-            if boxes is Boxes.DETECTED:
+            if boxes is Boxes.DETECTED and found is None:
                 detector = open_detector(repository or default_repository())
                 engine = CombinedEngine(engine, stack.enter_context(detector))
             content = runner.run(
                 _evaluate_pose(
-                    PosePipeline(engine), opened.name, dataset, boxes, detector_size, shrink
+                    PosePipeline(engine), opened.name, dataset, boxes, found, detector_size, shrink
                 )
             )
     if as_json:
         facts = {"model": str(model), "annotations": str(annotations), "boxes": boxes.value}
+        if detections is not None:
+            facts["detections"] = str(detections)
         typer.echo(json.dumps(facts | content))
 
 
@@ -108,6 +143,7 @@ async def _evaluate_pose(
     name: str,
     dataset: PoseDataset,
     boxes: Boxes,
+    detections: DetectedBoxes | None,
     detector_size: int,
     shrink: bool,
 ) -> dict[str, object]:
@@ -119,14 +155,26 @@ async def _evaluate_pose(
         pose_model=name,
         boxes=boxes.value,
         detector_size=detector_size,
+        detections=detections,
         progress=lambda done: _progress(f"{done}/{len(dataset.pictures)} pictures"),
     )
     _progress("")
     if boxes is Boxes.DETECTED:
         typer.echo(f"{report.found} of {len(dataset)} people were detected")
     columns = await shrink_table(pipeline, dataset, name) if shrink else None
-    typer.echo(pose_text(report, columns))
-    return pose_json(report, columns)
+    heads = None if dataset.head_sizes is None else head_accuracy(report.own, dataset)
+    typer.echo(pose_text(report, columns, heads))
+    return pose_json(report, columns, heads)
+
+
+def _load_detections(path: Path, dataset: PoseDataset) -> DetectedBoxes:
+    found = load_detections(path, dataset)
+    if found.left_out:
+        typer.echo(
+            f"{found.left_out} boxes of {path} are left out: they have no area, lie outside of "
+            "their picture, or are too many for it"
+        )
+    return found
 
 
 def _boxes_alike(dataset: PoseDataset, scale: float | None) -> PoseDataset:

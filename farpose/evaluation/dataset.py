@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from farpose.keypoints import KeypointSet, keypoint_set_of
+from farpose.keypoints import KEYPOINT_SETS, KeypointSet, keypoint_set_of
 
 
 class DatasetError(ValueError):
@@ -57,6 +57,9 @@ class PoseDataset:
     ids: NDArray[np.int64]
     """`[P]` annotation ids."""
 
+    head_sizes: NDArray[np.float64] | None = None
+    """`[P]` picture pixels, nan where unknown, for PCKh; none where the format has none."""
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -74,6 +77,7 @@ class PoseDataset:
             keypoints=self.keypoints[people],
             areas=self.areas[people],
             ids=self.ids[people],
+            head_sizes=None if self.head_sizes is None else self.head_sizes[people],
         )
 
     def converted(self, target: KeypointSet) -> PoseDataset:
@@ -97,33 +101,34 @@ def load_dataset(annotations: str | Path, images: str | Path) -> PoseDataset:
     content = _read_json(path)
     try:
         category = next(c for c in content["categories"] if "keypoints" in c)
-        names = tuple(category["keypoints"])
+        names = tuple(map(str, category["keypoints"]))
+        keypoint_set = _known_set(path, names)
         pictures = tuple(
             Picture(int(i["id"]), folder / i["file_name"], int(i["width"]), int(i["height"]))
             for i in content["images"]
         )
         people = [a for a in content["annotations"] if a["category_id"] == category["id"]]
         people = [a for a in people if not a.get("iscrowd", 0) and min(a["bbox"][2:]) > 0]
+        for annotation in people:
+            _check_count(path, annotation, len(names))
         keypoints = [np.asarray(a["keypoints"], np.float32).reshape(-1, 3) for a in people]
     except StopIteration:
         raise DatasetError(f"{path}: no category has `keypoints`; is this a box file?") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path}: not a COCO-style keypoint file ({error!r})") from error
-
-    keypoint_set = keypoint_set_of(names)
-    if keypoint_set is None:
+    except DatasetError:
+        raise
+    except KeyError as error:
         raise DatasetError(
-            f"{path}: its {len(names)} joint names are no known keypoint set: {names}"
-        )
-    for annotation, joints in zip(people, keypoints, strict=True):
-        if len(joints) != len(names):
-            raise DatasetError(
-                f"{path}: annotation {annotation['id']} has {len(joints)} joints, "
-                f"its category names {len(names)}"
-            )
+            f"{path}: not a COCO-style keypoint file: the field {error} is missing"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: not a COCO-style keypoint file ({error})") from error
+
     labelled = [i for i, joints in enumerate(keypoints) if (joints[:, 2] > 0).any()]
     if not labelled:
-        raise DatasetError(f"{path}: no person has a labelled joint")
+        raise DatasetError(
+            f"{path}: no person has a labelled joint: the third number of a joint must be 1 or 2 "
+            "where it is labelled, and crowds and boxes without area do not count"
+        )
     people, keypoints = [people[i] for i in labelled], [keypoints[i] for i in labelled]
 
     index = {picture.id: i for i, picture in enumerate(pictures)}
@@ -147,6 +152,32 @@ def load_dataset(annotations: str | Path, images: str | Path) -> PoseDataset:
         keypoints=np.stack(keypoints),
         areas=np.array([a.get("area", a["bbox"][2] * a["bbox"][3]) for a in people], np.float64),
         ids=np.array([a["id"] for a in people], np.int64),
+    )
+
+
+def _check_count(path: Path, annotation: dict[str, Any], joints: int) -> None:
+    numbers = len(annotation["keypoints"])
+    if numbers != 3 * joints:
+        raise DatasetError(
+            f"{path}: annotation {annotation['id']} has {numbers} numbers in `keypoints`; the "
+            f"{joints} joints of its category need {3 * joints}: x, y and visibility of each"
+        )
+
+
+def _known_set(path: Path, names: tuple[str, ...]) -> KeypointSet:
+    """The set with these joints in this order; the error says which set was nearly meant."""
+    found = keypoint_set_of(names)
+    if found is not None:
+        return found
+    for known in KEYPOINT_SETS.values():
+        if sorted(known.joints) == sorted(names):
+            raise DatasetError(
+                f"{path}: `categories.keypoints` has the joints of {known.name} in another order; "
+                f"reorder them and every annotation's `keypoints` to {', '.join(known.joints)}"
+            )
+    raise DatasetError(
+        f"{path}: the {len(names)} joints in `categories.keypoints` are no known keypoint set "
+        f"({', '.join(KEYPOINT_SETS)}): {', '.join(names)}"
     )
 
 

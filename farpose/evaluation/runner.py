@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from farpose.evaluation.boxes import match_people
 from farpose.evaluation.dataset import PoseDataset
+from farpose.evaluation.detections import DetectedBoxes
 from farpose.evaluation.heights import Accuracy, HeightBin, accuracy, by_height
 from farpose.evaluation.oks import (
     AveragePrecision,
@@ -42,6 +43,12 @@ class PoseReport:
     found: int
     """People who had a box: all of them with labelled boxes."""
 
+    own: NDArray[np.float32]
+    """`[P,J,3]` the prediction for each labelled person; infinite where there is none."""
+
+    predictions: Predictions
+    """All that the precision counts."""
+
 
 async def evaluate_pose(
     pipeline: PosePipeline,
@@ -50,6 +57,7 @@ async def evaluate_pose(
     pose_model: str = "auto",
     boxes: Boxes = "truth",
     detector_size: int = 640,
+    detections: DetectedBoxes | None = None,
     progress: Callable[[int], None] = lambda pictures: None,
 ) -> PoseReport:
     """Score a pose model on labelled people.
@@ -65,6 +73,7 @@ async def evaluate_pose(
         pose_model: the model's name.
         boxes: which boxes to crop by.
         detector_size: longer side of the detector's input in pixels.
+        detections: with `detected`, the boxes to use; the detector is then not run.
         progress: told how many pictures are done.
 
     Raises:
@@ -75,7 +84,10 @@ async def evaluate_pose(
     joints = (await pipeline.pose_model(pose_model)).keypoint_set
     if joints != dataset.keypoint_set:
         raise ValueError(f"the model predicts {joints.name}, not {dataset.keypoint_set.name}")
-    people = await _predict(pipeline, dataset, pose_model, boxes, detector_size, progress)
+    given = detections
+    if boxes == "truth":
+        given = _labelled_boxes(dataset)
+    people = await _predict(pipeline, dataset, pose_model, given, detector_size, progress)
     own = _own_predictions(dataset, people, boxes)
     predictions = _all_predictions(people)
     if boxes == "detected":
@@ -85,36 +97,49 @@ async def evaluate_pose(
         accuracy=accuracy(own, dataset),
         heights=by_height(own, dataset),
         found=int(np.isfinite(own[:, 0, 0]).sum()),
+        own=own,
+        predictions=predictions,
     )
+
+
+def _labelled_boxes(dataset: PoseDataset) -> DetectedBoxes:
+    """The labelled boxes, in the dataset's order, as if somebody had found them."""
+    boxes = tuple(
+        dataset.boxes[dataset.picture_index == index].astype(np.float32)
+        for index in range(len(dataset.pictures))
+    )
+    return DetectedBoxes(boxes, tuple(np.ones(len(b), np.float32) for b in boxes), left_out=0)
 
 
 async def _predict(
     pipeline: PosePipeline,
     dataset: PoseDataset,
     pose_model: str,
-    boxes: Boxes,
+    given: DetectedBoxes | None,
     detector_size: int,
     progress: Callable[[int], None],
 ) -> list[People]:
-    """The people predicted in each picture; with labelled boxes in the dataset's order."""
+    """The people predicted in each picture, in the order of the boxes if these are given."""
     places = asyncio.Semaphore(_IN_FLIGHT)
     done = 0
 
     async def predict(index: int) -> People:
         nonlocal done
         async with places:
-            labelled = dataset.boxes[dataset.picture_index == index]
-            if boxes == "truth" and not len(labelled):
+            boxes = None if given is None else given.boxes[index]
+            if boxes is not None and not len(boxes):
                 people = People.empty(dataset.keypoint_set)
             else:
                 options = PoseOptions(
-                    boxes=tuple(map(tuple, labelled.tolist())) if boxes == "truth" else None,
+                    boxes=None if boxes is None else tuple(map(tuple, boxes.tolist())),
                     detection_threshold=LOWEST_THRESHOLD,
                     detector_size=detector_size,
                     pose_model=pose_model,
                 )
                 image = await asyncio.to_thread(dataset.pictures[index].read)
                 people = (await pipeline(image, options)).people
+        if given is not None:
+            people = replace(people, scores=given.scores[index])
         done += 1
         progress(done)
         return people

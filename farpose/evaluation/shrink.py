@@ -68,11 +68,13 @@ def shrunk_truth(dataset: PoseDataset, scales: NDArray[np.float64]) -> PoseDatas
     """
     keypoints = dataset.keypoints.copy()
     keypoints[..., :2] = (keypoints[..., :2] + 0.5) * scales[:, None] - 0.5
+    heads = dataset.head_sizes
     return replace(
         dataset,
         boxes=dataset.boxes * np.tile(scales, 2),
         keypoints=keypoints,
         areas=dataset.areas * scales.prod(axis=1),
+        head_sizes=None if heads is None else heads * np.sqrt(scales.prod(axis=1)),
     )
 
 

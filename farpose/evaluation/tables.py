@@ -10,6 +10,7 @@ from typing import Any, Final
 from farpose.evaluation.detection import DetectionReport
 from farpose.evaluation.heights import Accuracy
 from farpose.evaluation.pck import HEIGHT_BINS
+from farpose.evaluation.pckh import HeadAccuracy
 from farpose.evaluation.runner import PoseReport
 from farpose.evaluation.shrink import ShrinkColumn
 from farpose.options import PoseOptions
@@ -21,7 +22,11 @@ FALSE_BOXES_PER_PICTURE: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Prices at which a detector's recall is told."""
 
 
-def pose_json(report: PoseReport, shrink: Sequence[ShrinkColumn] | None = None) -> dict[str, Any]:
+def pose_json(
+    report: PoseReport,
+    shrink: Sequence[ShrinkColumn] | None = None,
+    heads: HeadAccuracy | None = None,
+) -> dict[str, Any]:
     """All numbers of a pose model; what could not be computed is None."""
     precision = report.precision
     content: dict[str, Any] = {
@@ -40,10 +45,18 @@ def pose_json(report: PoseReport, shrink: Sequence[ShrinkColumn] | None = None) 
             {"height": column.height, **_accuracy(column.accuracy), "left_out": column.left_out}
             for column in shrink
         ]
+    if heads is not None:
+        content["PCKh@0.5"] = _number(heads.pckh_05)
+        content["PCKh@0.1"] = _number(heads.pckh_01)
+        content["PCKh@0.5_parts"] = {part: _number(share) for part, share in heads.parts.items()}
     return content
 
 
-def pose_text(report: PoseReport, shrink: Sequence[ShrinkColumn] | None = None) -> str:
+def pose_text(
+    report: PoseReport,
+    shrink: Sequence[ShrinkColumn] | None = None,
+    heads: HeadAccuracy | None = None,
+) -> str:
     """The same as tables."""
     precision = report.precision
     totals = (precision.ap, precision.ap50, precision.ap75, precision.ar)
@@ -57,6 +70,15 @@ def pose_text(report: PoseReport, shrink: Sequence[ShrinkColumn] | None = None) 
             ],
         ),
     ]
+    if heads is not None:
+        shares = (*heads.parts.values(), heads.pckh_05, heads.pckh_01)
+        parts.insert(
+            0,
+            _table(
+                ("PCKh@0.5", *heads.parts, "mean", "mean@0.1"),
+                [["", *(_text(share) for share in shares)]],
+            ),
+        )
     if shrink is not None:
         header = ("shrunk to", "people", "PCK@0.2", "PCK@0.5", "mean OKS", "left out")
         rows = [[*_row(f"{c.height} px", c.accuracy), str(c.left_out)] for c in shrink]

@@ -62,6 +62,20 @@ def short_person() -> dict:
     return broken
 
 
+def shuffled_joints() -> list[dict]:
+    return [{"id": 1, "keypoints": sorted(LSP14.joints)}]
+
+
+def unlabelled() -> list[dict]:
+    return [content()["annotations"][0] | {"keypoints": [1, 2, 0] * 14}]
+
+
+def without(field: str) -> dict:
+    broken = content()
+    del broken["annotations"][0][field]
+    return broken
+
+
 def unknown_picture() -> dict:
     broken = content()
     broken["annotations"][0]["image_id"] = 99
@@ -75,9 +89,16 @@ def unknown_picture() -> dict:
         ([], "JSON object"),
         (changed(categories=[{"id": 1}]), "no category has `keypoints`"),
         (changed(categories=[{"id": 1, "keypoints": ["tail"]}]), "no known keypoint set"),
-        (changed(annotations=[{"id": 1}]), "not a COCO-style keypoint file"),
+        (
+            changed(categories=shuffled_joints()),
+            "has the joints of lsp14 in another order; reorder them.* to right_ankle, right_knee",
+        ),
+        (changed(annotations=[{"id": 1}]), "the field 'category_id' is missing"),
+        (changed(images=3), "not a COCO-style keypoint file"),
+        (without("keypoints"), "the field 'keypoints' is missing"),
         (changed(annotations=[]), "no person has a labelled joint"),
-        (short_person(), "annotation 5 has 13 joints, its category names 14"),
+        (changed(annotations=unlabelled()), "third number of a joint must be 1 or 2"),
+        (short_person(), "annotation 5 has 39 numbers in `keypoints`; the 14 joints .* need 42"),
         (unknown_picture(), "image 99, which is not listed"),
     ],
 )

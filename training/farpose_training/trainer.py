@@ -18,7 +18,7 @@ from farpose_training.checkpoint import (
     read_tensors,
     save_model,
 )
-from farpose_training.config import ConfigError, TrainConfig
+from farpose_training.config import ConfigError, TrainConfig, annotated
 from farpose_training.data.loader import build_loader
 from farpose_training.data.people import load_people
 from farpose_training.distillation.teacher import Teacher
@@ -67,11 +67,12 @@ class Trainer:
         self.teacher = teacher if config.bank is None else None
         self.loader = build_loader(
             config,
-            partial(load_people, config.train, self.joints),
+            partial(load_people, config.train, self.joints, config.runtime.picture_memory_gb),
             self.joints,
             self.teacher.shape.resolution if self.teacher else None,
             self.fabric.global_rank,
             self.fabric.world_size,
+            self.fabric.device,
         )
         seed_everything(config.seed)
         objective = Objective(self._initial_model(), config.distillation, shape)
@@ -167,7 +168,8 @@ class Trainer:
         self.log.write(records)
         if epoch == 0 or self.progress.step > 0:
             return
-        sources = [f"{s.annotations.parent.name}/{s.annotations.name}" for s in self.config.train]
+        files = [annotated(source).annotations for source in self.config.train]
+        sources = [f"{file.parent.name}/{file.name}" for file in files]
         facts = {"training_data": ", ".join(sources), "epochs": str(epoch)}
         record = records[-1]
         facts |= {name: f"{record[name]:.4f}" for name in ("loss", *METRICS) if name in record}

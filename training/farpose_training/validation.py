@@ -7,13 +7,13 @@ import torch
 from numpy.typing import NDArray
 
 from farpose.crop import crop_people
-from farpose.evaluation.dataset import load_dataset
 from farpose.evaluation.pck import correct_joints, pck
 from farpose.geometry import CropGeometry
 from farpose.keypoints import KeypointSet
-from farpose_training.config import ModelConfig, SourceConfig
+from farpose_training.config import ModelConfig, Source
 from farpose_training.data.boxes import detector_like_boxes
-from farpose_training.data.parts import part_of
+from farpose_training.data.drawn.source import materialised
+from farpose_training.data.sources import load_source
 from farpose_training.models.network import PoseNet, build_decoder
 
 BATCH = 128
@@ -31,9 +31,9 @@ class Validator:
         model: their resolution and decoding.
     """
 
-    def __init__(self, source: SourceConfig, joints: KeypointSet, model: ModelConfig) -> None:
-        dataset = part_of(load_dataset(source.annotations, source.images), source.part)
-        dataset = dataset.converted(joints)
+    def __init__(self, source: Source, joints: KeypointSet, model: ModelConfig) -> None:
+        source = materialised(source)
+        dataset = load_source(source).converted(joints)
         self._joints, self._truth = joints, dataset.keypoints
         self._geometry = CropGeometry.from_boxes(detector_like_boxes(dataset, source))
         self._resolution = model.resolution

@@ -4,7 +4,14 @@ Each module holds one subject; every field says what it does, and a wrong key is
 """
 
 from farpose_training.config.base import Config, ConfigError, parse, read_yaml
-from farpose_training.config.data import AugmentationConfig, DegradationConfig, SourceConfig
+from farpose_training.config.data import (
+    AugmentationConfig,
+    DegradationConfig,
+    ProceduralSource,
+    Source,
+    SourceConfig,
+    annotated,
+)
 from farpose_training.config.distillation import (
     BankConfig,
     ConvDownsampleConfig,
@@ -47,14 +54,17 @@ __all__ = [
     "ModelConfig",
     "OnnxBackbone",
     "OptimizerConfig",
+    "ProceduralSource",
     "RegressionConfig",
     "ResNetBackbone",
     "RuntimeConfig",
     "SapeConfig",
     "SimCCConfig",
+    "Source",
     "SourceConfig",
     "TimmBackbone",
     "TrainConfig",
+    "annotated",
     "parse",
     "parse_train_config",
     "read_yaml",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from farpose.evaluation.formats import AnnotationFormat
 from farpose_training.config.base import Config
 
 
@@ -29,7 +30,11 @@ class SourceConfig(Config):
     """One annotated folder of pictures."""
 
     annotations: Path
-    """COCO-style keypoint file of any known keypoint set."""
+    """COCO-style keypoint file of any known keypoint set, or one of MPII's."""
+
+    format: AnnotationFormat = "auto"
+    """Layout of `annotations`: `coco`, `mpii` (HRNet's JSON or the release's `.mat`), or `auto`,
+    which goes by the file."""
 
     images: Path
     """The folder its file names are relative to."""
@@ -48,6 +53,80 @@ class SourceConfig(Config):
     """Use only some of the pictures."""
 
 
+class ProceduralSource(Config):
+    """Drawn people, one per picture, whose joints are known exactly: a source without a download.
+
+    The folder is made where it is first read.
+    """
+
+    kind: Literal["procedural"]
+
+    folder: Path
+    """Where they are kept; one that was drawn with other settings is refused."""
+
+    people: int = Field(ge=1)
+
+    seed: int = Field(0, ge=0)
+    """Another one draws other people."""
+
+    heights: tuple[float, float] = (96.0, 224.0)
+    """Least and largest height of a person, drawn log-uniformly between them, pixels."""
+
+    repeat: int = Field(1, ge=1)
+    """How often each person counts per epoch."""
+
+    part: PartConfig | None = None
+    """Use only some of the pictures."""
+
+    @model_validator(mode="after")
+    def _heights_are_a_range(self) -> ProceduralSource:
+        if not LEAST_DRAWN_HEIGHT <= self.heights[0] <= self.heights[1]:
+            raise ValueError(
+                f"heights {list(self.heights)}: the lower one first, at least "
+                f"{LEAST_DRAWN_HEIGHT:g} pixels"
+            )
+        return self
+
+
+LEAST_DRAWN_HEIGHT = 8.0
+"""Smaller people would be no more than a smear, pixels."""
+
+DRAWN_ANNOTATIONS = "people.json"
+"""The annotation file in the folder of a procedural source."""
+
+
+def _kind(source: Any) -> Any:
+    """Which sort of source is meant: annotated ones say no `kind`."""
+    if isinstance(source, dict):
+        return source.get("kind", "annotated")
+    return "procedural" if isinstance(source, ProceduralSource) else "annotated"
+
+
+Source = Annotated[
+    Annotated[SourceConfig, Tag("annotated")] | Annotated[ProceduralSource, Tag("procedural")],
+    Discriminator(
+        _kind,
+        custom_error_type="unknown_source",
+        custom_error_message="`kind` is procedural for drawn people, and not given for an "
+        "annotated folder",
+    ),
+]
+"""People to train or score on."""
+
+
+def annotated(source: SourceConfig | ProceduralSource) -> SourceConfig:
+    """The annotated folder that a source is, or will be once it is drawn."""
+    if isinstance(source, SourceConfig):
+        return source
+    return SourceConfig(
+        annotations=source.folder / DRAWN_ANNOTATIONS,
+        format="coco",
+        images=source.folder,
+        repeat=source.repeat,
+        part=source.part,
+    )
+
+
 class DegradationConfig(Config):
     """What a cheap camera does to the student's picture; strengths are drawn up to these."""
 
@@ -58,7 +137,7 @@ class DegradationConfig(Config):
     """Largest standard deviation of a gaussian blur, pixels of the (shrunk) picture."""
 
     motion: float = Field(5.0, ge=0)
-    """Longest motion blur, pixels."""
+    """Longest motion blur, pixels; 1 for none."""
 
     resampling: float = Field(0.5, gt=0, le=1)
     """Smallest size that the picture is brought down to and up from again; 1 for none."""
@@ -88,7 +167,8 @@ class AugmentationConfig(Config):
     """Probability of a mirrored crop."""
 
     half_body: float = Field(0.3, ge=0, le=1)
-    """Probability of a crop around only the upper or lower half of a well-labelled person."""
+    """Probability of a crop around only the upper or lower half of a person with more than 8
+    labelled joints."""
 
     color: float = Field(0.3, ge=0, lt=1)
     """Largest relative change of brightness; a third of it per channel, half of it as offset."""

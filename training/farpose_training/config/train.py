@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from farpose.keypoints import keypoint_set
 from farpose_training.config.base import Config, parse
-from farpose_training.config.data import AugmentationConfig, SourceConfig
+from farpose_training.config.data import AugmentationConfig, Source
 from farpose_training.config.distillation import BankConfig, DistillationConfig
 from farpose_training.config.model import ModelConfig
 
@@ -70,6 +70,9 @@ class RuntimeConfig(Config):
     tensorboard: bool = False
     """Also log to `output/tensorboard`."""
 
+    picture_memory_gb: float = Field(8.0, ge=0)
+    """Decoded pictures that each process keeps; the others are read whenever they are used."""
+
     checkpoint_minutes: float = Field(10.0, gt=0)
     """Time between the states kept within an epoch; one is kept after each epoch in any case."""
 
@@ -100,8 +103,8 @@ class TrainConfig(Config):
     bank: BankConfig | None = None
     """Train from a view bank instead of new crops in each epoch."""
 
-    train: tuple[SourceConfig, ...] = Field(min_length=1)
-    val: SourceConfig
+    train: tuple[Source, ...] = Field(min_length=1)
+    val: Source
     augmentation: AugmentationConfig = AugmentationConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     runtime: RuntimeConfig = RuntimeConfig()

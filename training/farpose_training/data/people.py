@@ -1,27 +1,33 @@
-"""Labelled people with their pictures in memory."""
+"""Labelled people with their pictures."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from farpose.evaluation.dataset import DatasetError, load_dataset
+from farpose.evaluation.dataset import DatasetError, Picture
 from farpose.keypoints import KeypointSet
-from farpose_training.config import SourceConfig
+from farpose_training.config import Source
 from farpose_training.data.boxes import detector_like_boxes
-from farpose_training.data.parts import part_of
+from farpose_training.data.drawn.source import materialised
+from farpose_training.data.pictures import DecodedPictures
+from farpose_training.data.sources import load_source
+
+GIGABYTE = 1e9
 
 
 @dataclass(frozen=True)
 class TrainingPeople:
-    """`P` people of one or more sources, with their pictures decoded."""
+    """`P` people of one or more sources, with their pictures."""
 
-    pictures: list[NDArray[np.uint8]]
+    pictures: DecodedPictures
+    """Decoded in memory, or read when asked for."""
+
     picture_index: NDArray[np.intp]
     boxes: NDArray[np.float64]
     """`[P,4]` as a detector would draw them, picture pixels."""
@@ -36,33 +42,42 @@ class TrainingPeople:
         return len(self.boxes)
 
 
-def load_people(sources: Sequence[SourceConfig], keypoint_set: KeypointSet) -> TrainingPeople:
+def load_people(
+    sources: Sequence[Source], keypoint_set: KeypointSet, memory_gb: float = math.inf
+) -> TrainingPeople:
     """Read every source, convert it to one keypoint set and decode its pictures.
 
+    Args:
+        sources: what to read.
+        keypoint_set: the joints of all people.
+        memory_gb: decoded pictures beyond these gigabytes are not kept but read when asked for.
+
     Raises:
-        DatasetError: a source cannot be used, see `load_dataset`.
+        DatasetError: a source cannot be used, see `load_source`.
     """
-    pictures: list[NDArray[np.uint8]] = []
+    pictures: list[Picture] = []
     parts: list[tuple[NDArray[Any], ...]] = []
     counts: list[int] = []
-    for source in sources:
-        dataset = part_of(load_dataset(source.annotations, source.images), source.part)
-        dataset = dataset.converted(keypoint_set)
+    for source in map(materialised, sources):
+        dataset = load_source(source).converted(keypoint_set)
         dataset = dataset.select((dataset.keypoints[:, :, 2] > 0).any(axis=1))
         if not len(dataset):
-            raise DatasetError(f"{source.annotations}: no joint of {keypoint_set.name} is labelled")
+            raise DatasetError(
+                f"{source.annotations}: no joint of {keypoint_set.name}, the run's `keypoint_set`, "
+                "is labelled"
+            )
         boxes = detector_like_boxes(dataset, source)
-        with ThreadPoolExecutor() as pool:
-            decoded = list(pool.map(lambda picture: picture.read(), dataset.pictures))
         part = (dataset.picture_index + len(pictures), boxes, dataset.keypoints)
         parts += [part] * source.repeat
         counts.append(len(dataset))
-        pictures += decoded
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return TrainingPeople(pictures, *columns, counts=tuple(counts))
+        pictures += dataset.pictures
+    picture_index, boxes, keypoints = (np.concatenate(c) for c in zip(*parts, strict=True))
+    used = np.unique(picture_index).tolist()
+    decoded = DecodedPictures(pictures, used, GIGABYTE * memory_gb)
+    return TrainingPeople(decoded, picture_index, boxes, keypoints, tuple(counts))
 
 
-def identities(counts: Sequence[int], sources: Sequence[SourceConfig]) -> NDArray[np.intp]:
+def identities(counts: Sequence[int], sources: Sequence[Source]) -> NDArray[np.intp]:
     """`[P]` in the order of `load_people`: equal for a person that is repeated, from 0 on."""
     first = np.cumsum([0, *counts])
     return np.concatenate(

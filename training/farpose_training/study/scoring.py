@@ -12,14 +12,15 @@ from farpose.engine import Engine
 from farpose.engines.combined import CombinedEngine
 from farpose.engines.opening import open_detector
 from farpose.evaluation.boxes import EXTENT_SCALE, with_scaled_boxes
-from farpose.evaluation.dataset import PoseDataset, load_dataset
+from farpose.evaluation.dataset import PoseDataset
 from farpose.evaluation.heights import Accuracy
 from farpose.evaluation.pck import HEIGHT_BINS
 from farpose.evaluation.runner import PoseReport, evaluate_pose
 from farpose.evaluation.shrink import SHRINK_HEIGHTS, ShrinkColumn, shrink_table
 from farpose.pipeline import DEFAULT_POSE_MODEL, PosePipeline
 from farpose.repository import default_repository
-from farpose_training.data.parts import part_of
+from farpose_training.data.drawn.source import materialised
+from farpose_training.data.sources import load_source
 from farpose_training.evaluation import CheckpointEngine
 from farpose_training.study.config import ScoreConfig
 
@@ -96,8 +97,8 @@ async def _score_set(engine: Engine, score: ScoreConfig) -> Scores:
 
 
 def _dataset(score: ScoreConfig) -> PoseDataset:
-    source = score.source
-    dataset = part_of(load_dataset(source.annotations, source.images), source.part)
+    source = materialised(score.source)
+    dataset = load_source(source)
     return with_scaled_boxes(dataset, EXTENT_SCALE) if source.extent_boxes else dataset
 
 
