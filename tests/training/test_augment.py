@@ -6,13 +6,8 @@ import pytest
 from farpose.crop import crop_affine
 from farpose.keypoints import COCO17
 from farpose_training.config import AugmentationConfig
-from farpose_training.data.augment import (
-    Augmenter,
-    apply_affine,
-    crop_matrix,
-    invert_affine,
-    shrink,
-)
+from farpose_training.data.augment import Augmenter
+from farpose_training.data.views import View, apply_affine, crop_matrix, invert_affine, shrink
 
 NOTHING = AugmentationConfig(
     scale=0, shift=0, rotation=0, rotation_probability=0, flip=0, half_body=0, color=0
@@ -119,3 +114,54 @@ def test_color_changes_brightness_only_within_its_strength():
     ]
     assert len({tuple(v) for v in values}) > 10
     assert all(v.min() > 20 and v.max() < 190 for v in values)
+
+
+def labelled(count: int) -> np.ndarray:
+    """COCO-17 joints on a slope of 10 pixels a joint, of which the last `count` are labelled."""
+    index = np.arange(17)
+    seen = np.where(index >= 17 - count, 2, 0)
+    return np.column_stack([100 + 5 * index, 50 + 10 * index, seen]).astype(np.float32)
+
+
+def draws(config: AugmentationConfig, keypoints: np.ndarray, count: int = 400) -> list[View]:
+    augmenter = Augmenter(config, COCO17)
+    return [augmenter.draw(BOX, keypoints, np.random.default_rng(i)) for i in range(count)]
+
+
+@pytest.mark.parametrize(("scale", "rotation"), [(0.25, 30.0), (0.35, 45.0), (0.3, 40.0)])
+def test_scale_is_cut_off_at_one_deviation_and_rotation_at_two(scale: float, rotation: float):
+    config = NOTHING.model_copy(
+        update={"scale": scale, "rotation": rotation, "rotation_probability": 0.6}
+    )
+    views = draws(config, labelled(17))
+    factors = np.array([view.side / (320 * 1.25) for view in views])
+    angles = np.array([view.angle for view in views])
+    assert factors.min() == pytest.approx(1 - scale)
+    assert factors.max() == pytest.approx(1 + scale)
+    # A normal deviate is beyond one deviation in 32 % of the cases, beyond two in 4.6 %.
+    assert np.isclose(np.abs(factors - 1), scale).mean() == pytest.approx(0.32, abs=0.07)
+    assert (angles != 0).mean() == pytest.approx(0.6, abs=0.08)
+    assert np.abs(angles).max() == pytest.approx(2 * rotation)
+    assert angles[angles != 0].std() == pytest.approx(0.96 * rotation, rel=0.12)
+
+
+def test_half_a_body_is_cropped_at_one_and_a_half_times_its_extent():
+    views = draws(NOTHING.model_copy(update={"half_body": 1.0}), labelled(17), count=20)
+    # Nose to wrists are joints 0 to 10, hips to ankles 11 to 16.
+    assert {round(view.side, 6) for view in views} == {1.5 * 100, 1.5 * 50}
+    for view in views:
+        middle = [125.0, 100.0] if view.side > 100 else [167.5, 185.0]
+        assert view.center.tolist() == pytest.approx(middle)
+
+
+@pytest.mark.parametrize(("count", "halved"), [(8, False), (9, True)])
+def test_only_people_with_more_than_eight_joints_are_halved(count: int, halved: bool):
+    views = draws(NOTHING.model_copy(update={"half_body": 1.0}), labelled(count), count=20)
+    assert all((view.side < 320 * 1.25) == halved for view in views)
+
+
+def test_a_half_with_two_joints_gives_way_to_the_other():
+    keypoints = labelled(17)
+    keypoints[13:, 2] = 0
+    views = draws(NOTHING.model_copy(update={"half_body": 1.0}), keypoints, count=20)
+    assert {round(view.side, 6) for view in views} == {1.5 * 100}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,9 @@ from farpose_training.checkpoint import load_model, save_model
 from farpose_training.config import ConfigError, ModelConfig, TrainConfig, parse_train_config
 from farpose_training.data import bank as bank_module
 from farpose_training.data.augment import Augmenter
-from farpose_training.data.bank import BankLoader
+from farpose_training.data.bank_loader import BankLoader
 from farpose_training.data.batch import Batch
-from farpose_training.data.loader import Loader, build_loader
+from farpose_training.data.loader import CPU, Loader, build_loader
 from farpose_training.data.people import load_people
 from farpose_training.distillation.teacher import Teacher
 from farpose_training.models.network import PoseNet
@@ -53,7 +54,7 @@ def test_the_bank_holds_what_the_teacher_says_of_the_views(distilled: dict, teac
     config = parse_train_config(distilled)
     people = load_people(config.train, COCO17)
     bank = bank_module.open_bank(
-        config, lambda: people, Augmenter(config.augmentation, COCO17), COCO17
+        config, lambda: people, Augmenter(config.augmentation, COCO17), COCO17, CPU
     )
     assert bank.crops[32].shape == (24, 2, 32, 32, 3)
     assert bank.keypoints.shape == (24, 2, 17, 2)
@@ -180,8 +181,8 @@ def test_a_bank_needs_the_students_resolution(distilled: dict):
 def test_a_full_disk_is_told_before_anything_is_written(
     distilled: dict, monkeypatch: pytest.MonkeyPatch
 ):
-    usage = bank_module.shutil.disk_usage("/")._replace(free=1000)
-    monkeypatch.setattr(bank_module.shutil, "disk_usage", lambda path: usage)
+    usage = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(ConfigError, match=r"takes 0\.0 GB.*has 0\.0 GB left"):
         loader(distilled)
     assert not list(Path(distilled["bank"]["folder"]).glob("*.npy"))

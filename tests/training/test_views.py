@@ -4,17 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from farpose.keypoints import COCO17
 from farpose_training.config import AugmentationConfig, DegradationConfig
-from farpose_training.data.augment import Augmenter, render, render_for_teacher
-from farpose_training.data.degrade import Degradation, degrade, draw_degradation, motion_kernel
+from farpose_training.data.augment import Augmenter
+from farpose_training.data.views import render, render_for_teacher
 
 BOX = np.array([60.0, 40.0, 240.0, 360.0])
 CONFIG = AugmentationConfig(shift=0.1, half_body=0, color=0.3)
-NOTHING = Degradation(None, None, None, None, None, seed=0)
 
 
 def dot_at(point: np.ndarray) -> np.ndarray:
@@ -70,53 +67,3 @@ def test_degradations_of_one_view_are_the_same_each_time():
         BOX, np.full((17, 3), 100, np.float32), np.random.default_rng(1)
     )
     assert (render(picture, view, 64) == render(picture, view, 64)).all()
-
-
-@given(seed=st.integers(0, 10_000), height=st.integers(2, 40), width=st.integers(2, 40))
-@settings(max_examples=40, deadline=None)
-def test_a_degraded_picture_keeps_its_size_and_type(seed: int, height: int, width: int):
-    rng = np.random.default_rng(seed)
-    picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    degraded = degrade(picture, draw_degradation(DegradationConfig(probability=1), rng))
-    assert degraded.shape == picture.shape
-    assert degraded.dtype == np.uint8
-
-
-def test_without_strength_nothing_changes():
-    picture = np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8)
-    assert (degrade(picture, NOTHING) == picture).all()
-    off = DegradationConfig(probability=1, blur=0, motion=0, resampling=1, noise=0, quality=100)
-    assert replace(draw_degradation(off, np.random.default_rng(0)), seed=0) == NOTHING
-    never = DegradationConfig(probability=0)
-    assert replace(draw_degradation(never, np.random.default_rng(0)), seed=0) == NOTHING
-
-
-@pytest.mark.parametrize(
-    ("change", "softer"),
-    [
-        ({"blur": 1.5}, True),
-        ({"motion": (5.0, 0.7)}, True),
-        ({"resampling": (0.4, 3, 2)}, True),
-        ({"noise": 12.0}, False),
-        ({"quality": 20}, None),
-    ],
-)
-def test_each_degradation_changes_the_picture_as_it_should(change: dict, softer: bool | None):
-    rng = np.random.default_rng(4)
-    texture = rng.integers(60, 190, (60, 60, 3), dtype=np.uint8)
-    flat = np.full((60, 60, 3), 120, np.uint8)
-    picture = flat if softer is False else texture
-    degraded = degrade(picture, replace(NOTHING, **change))
-    assert not (degraded == picture).all()
-    if softer is not None:
-        assert (degraded.std() < picture.std()) == softer
-    assert abs(degraded.mean() - picture.mean()) < 3
-
-
-@pytest.mark.parametrize("length", [1.0, 4.0, 7.3])
-def test_a_motion_blur_keeps_light_and_place(length: float):
-    kernel = motion_kernel(length, 0.6)
-    index = np.arange(len(kernel)) - len(kernel) // 2
-    assert kernel.sum() == pytest.approx(1)
-    assert kernel.sum(0) @ index == pytest.approx(0, abs=0.05)
-    assert kernel.sum(1) @ index == pytest.approx(0, abs=0.05)

@@ -11,9 +11,7 @@ Shapes: P distinct people, V views, J joints, L the teacher's bins.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,12 +25,16 @@ from tqdm import tqdm
 
 from farpose.keypoints import KeypointSet
 from farpose_training.checkpoint import load_model
-from farpose_training.config import BankConfig, ConfigError, SourceConfig, TrainConfig
-from farpose_training.data.ahead import made_ahead
-from farpose_training.data.augment import Augmenter, render, render_for_teacher
-from farpose_training.data.batch import Batch
-from farpose_training.data.order import EpochOrder
+from farpose_training.config import ConfigError, TrainConfig
+from farpose_training.data.augment import Augmenter
+from farpose_training.data.bank_manifest import (
+    bank_settings,
+    manifest_of,
+    refuse_full_disk,
+    refuse_other,
+)
 from farpose_training.data.people import TrainingPeople, identities
+from farpose_training.data.views import render, render_for_teacher
 from farpose_training.distillation.teacher import Teacher
 
 CHUNK = 64
@@ -44,9 +46,14 @@ RENDERED = "rendered.json"
 MANIFEST = "manifest.json"
 """What the bank was made of."""
 
-
 COUNTS = "people.json"
 """Distinct people of each source."""
+
+UNIT = 1024
+"""Joints are computed at this resolution and kept as fractions of it."""
+
+LEAST = -1e4
+"""Least log-probability that is kept."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ def open_bank(
     load: Callable[[], TrainingPeople],
     augmenter: Augmenter,
     joints: KeypointSet,
+    device: torch.device,
 ) -> Bank:
     """Map the bank of a run; what is missing of it is made first.
 
@@ -88,31 +96,32 @@ def open_bank(
         load: reads the people; called only if something is missing.
         augmenter: draws their views.
         joints: what the networks predict.
+        device: where the teacher runs.
 
     Raises:
         ConfigError: the folder holds a bank of something else, or the disk is too full for it.
     """
-    settings = _settings(config)
+    settings = bank_settings(config)
     path = settings.teacher or (config.distillation.teacher if config.distillation else None)
     resolutions = settings.resolutions or (config.model.resolution,)
     if config.model.resolution not in resolutions:
         raise ConfigError(
             f"bank.resolutions: {list(resolutions)} lacks the student's {config.model.resolution}"
         )
-    manifest = _manifest(config, resolutions, path)
+    manifest = manifest_of(config, resolutions, path)
     settings.folder.mkdir(parents=True, exist_ok=True)
     with _alone(settings.folder):
         stored = _read(settings.folder / MANIFEST)
         if stored is not None:
-            _refuse_other(settings.folder, stored, manifest)
+            refuse_other(settings.folder, stored, manifest)
         counts = _read(settings.folder / COUNTS)
         if stored is None or _read(settings.folder / RENDERED) < sum(counts):
             people = load()
-            teacher = None if path is None else Teacher(load_model(path).model)
+            teacher = None if path is None else Teacher(load_model(path).model.to(device))
             if stored is None:
                 counts = people.counts
                 shapes = _shapes(sum(counts), settings.views, len(joints), resolutions, teacher)
-                _refuse_full_disk(settings.folder, shapes)
+                refuse_full_disk(settings.folder, shapes)
                 for name, (shape, kind) in shapes.items():
                     _map(settings.folder, name, shape, kind)
                 _write(settings.folder / COUNTS, counts)
@@ -122,56 +131,11 @@ def open_bank(
     return _mapped(config, identities(counts, config.train))
 
 
-class BankLoader:
-    """All people once per epoch, each in one of their views.
-
-    Args:
-        bank: what to read.
-        order: in which order.
-        config: of the run: its resolution, and what of the teacher's it uses.
-    """
-
-    def __init__(self, bank: Bank, order: EpochOrder, config: TrainConfig) -> None:
-        self._bank = bank
-        self._order = order
-        self._resolution = config.model.resolution
-        distillation = config.distillation
-        self._feature = bank.feature if distillation and distillation.feature else None
-        logit = distillation is not None and distillation.logit is not None
-        self._x, self._y = (bank.x, bank.y) if logit else (None, None)
-
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-        return len(self._order)
-
-    def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from step `first_step` on."""
-        rng = np.random.default_rng((self._order.seed, number, 1))
-        views = rng.integers(self._bank.weights.shape[1], size=len(self._bank.identities))
-        chunks = self._order.epoch(number)[first_step:]
-        return made_ahead(lambda chosen: self._read(chosen, views[chosen]), chunks, threads=1)
-
-    def _read(self, chosen: NDArray[np.intp], views: NDArray[np.intp]) -> Batch:
-        place = (self._bank.identities[chosen], views)
-
-        def tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
-            return None if array is None else torch.from_numpy(array[place])
-
-        return Batch(
-            crops=torch.from_numpy(self._bank.crops[self._resolution][place]),
-            keypoints=torch.from_numpy(self._bank.keypoints[place] * np.float32(self._resolution)),
-            weights=torch.from_numpy(self._bank.weights[place].astype(np.float32)),
-            teacher_feature=tensor(self._feature),
-            teacher_x=tensor(self._x),
-            teacher_y=tensor(self._y),
-        )
-
-
 def _make(
     config: TrainConfig, people: TrainingPeople, augmenter: Augmenter, teacher: Teacher | None
 ) -> None:
     """Render what is missing, a chunk at a time."""
-    settings = _settings(config)
+    settings = bank_settings(config)
     rows = identities(people.counts, config.train)
     _, first = np.unique(rows, return_index=True)
     bank = _mapped(config, rows, writable=True)
@@ -212,21 +176,14 @@ def _render_person(
     if teacher is not None:
         size = teacher.shape.resolution
         crops = np.stack([render_for_teacher(picture, view, size) for view in views])
-        seen = teacher(torch.from_numpy(crops))
+        seen = teacher(torch.from_numpy(crops).to(teacher.network.mean.device))
         if bank.feature is not None:
-            bank.feature[row] = seen.feature.numpy()
+            bank.feature[row] = seen.feature.cpu().numpy()
         if seen.log_probabilities is not None and bank.x is not None and bank.y is not None:
             # Log-probabilities of impossible bins are far below what fp16 holds.
             bank.x[row], bank.y[row] = (
-                axis.clamp(min=LEAST).numpy() for axis in seen.log_probabilities
+                axis.clamp(min=LEAST).cpu().numpy() for axis in seen.log_probabilities
             )
-
-
-UNIT = 1024
-"""Joints are computed at this resolution and kept as fractions of it."""
-
-LEAST = -1e4
-"""Least log-probability that is kept."""
 
 
 def _shapes(
@@ -248,7 +205,7 @@ def _shapes(
 
 
 def _mapped(config: TrainConfig, rows: NDArray[np.intp], *, writable: bool = False) -> Bank:
-    settings = _settings(config)
+    settings = bank_settings(config)
 
     def array(name: str) -> Any:
         path = settings.folder / f"{name}.npy"
@@ -267,67 +224,6 @@ def _mapped(config: TrainConfig, rows: NDArray[np.intp], *, writable: bool = Fal
 
 def _map(folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
     np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-
-
-def _settings(config: TrainConfig) -> BankConfig:
-    if config.bank is None:
-        raise ValueError("the run has no bank")
-    return config.bank
-
-
-def _manifest(
-    config: TrainConfig, resolutions: tuple[int, ...], teacher: Path | None
-) -> dict[str, Any]:
-    """What decides the content of a bank, by the name of the setting."""
-    settings = _settings(config)
-    return {
-        "keypoint_set": config.keypoint_set,
-        "augmentation": config.augmentation.model_dump(mode="json"),
-        "train": [_source(source) for source in config.train],
-        "bank.views": settings.views,
-        "bank.seed": settings.seed,
-        "bank.resolutions": list(resolutions),
-        "bank.teacher": None if teacher is None else _digest(teacher),
-    }
-
-
-def _source(source: SourceConfig) -> dict[str, Any]:
-    """What decides which people a source gives, and their boxes; not where it lies."""
-    content = source.model_dump(mode="json", exclude={"repeat", "images"})
-    content["annotations"] = _digest(source.annotations)
-    if source.detector is not None:
-        graphs = sorted(source.detector.glob("person_detector/*/model.onnx"))
-        content["detector"] = [_digest(graph) for graph in graphs]
-    return content
-
-
-def _refuse_other(folder: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
-    different = [name for name in wanted if stored.get(name) != wanted[name]]
-    if different:
-        raise ConfigError(
-            f"bank.folder: {folder} was made with another {', '.join(different)}; "
-            "name another folder, or delete this one"
-        )
-
-
-def _refuse_full_disk(
-    folder: Path, shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]]
-) -> None:
-    needed = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in shapes.values())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ConfigError(
-            f"bank.folder: the bank takes {needed / 1e9:.1f} GB and {folder} has "
-            f"{free / 1e9:.1f} GB left; name a folder on another disk, or fewer bank.views"
-        )
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def draw_degradation(config: DegradationConfig, rng: np.random.Generator) -> Deg
         return float(rng.uniform(low, high))
 
     return Degradation(
-        blur=between(0.1, config.blur) if happens() and config.blur > 0.1 else None,
+        blur=between(min(0.1, config.blur), config.blur) if happens() and config.blur > 0 else None,
         motion=(between(1, config.motion), between(0, math.pi))
         if happens() and config.motion > 1
         else None,

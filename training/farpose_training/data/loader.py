@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from farpose.keypoints import KeypointSet
 from farpose_training.config import ConfigError, TrainConfig
 from farpose_training.data.ahead import made_ahead
-from farpose_training.data.augment import Augmenter, render, render_for_teacher
-from farpose_training.data.bank import BankLoader, open_bank
+from farpose_training.data.augment import Augmenter
+from farpose_training.data.bank import open_bank
+from farpose_training.data.bank_loader import BankLoader
 from farpose_training.data.batch import Batch
 from farpose_training.data.order import EpochOrder
 from farpose_training.data.people import TrainingPeople
+from farpose_training.data.rendering import Renderer, renderer_for
+
+CPU = torch.device("cpu")
 
 
 def build_loader(
@@ -25,6 +29,7 @@ def build_loader(
     teacher_resolution: int | None,
     rank: int = 0,
     world: int = 1,
+    device: torch.device = CPU,
 ) -> Loader | BankLoader:
     """The batches of a run: new views in every epoch, or those of its view bank.
 
@@ -35,19 +40,22 @@ def build_loader(
         teacher_resolution: of the teacher's crops, where a teacher runs in the step.
         rank: which of the processes this is.
         world: how many there are.
+        device: of the networks; a GPU makes the crops too if the pictures fit into its memory.
 
     Raises:
         ConfigError: there are too few people, or the bank was made of something else.
     """
     augmenter = Augmenter(config.augmentation, joints)
     if config.bank is not None:
-        bank = open_bank(config, load, augmenter, joints)
+        bank = open_bank(config, load, augmenter, joints, device)
         return BankLoader(bank, _order(config, len(bank.identities), rank, world), config)
     people = load()
     order = _order(config, len(people), rank, world)
     # One core is the training step's own.
     threads = max(1, (config.threads or torch.get_num_threads()) - 1)
-    return Loader(people, augmenter, order, config.model.resolution, teacher_resolution, threads)
+    renderer = renderer_for(people, device)
+    resolutions = config.model.resolution, teacher_resolution
+    return Loader(people, augmenter, renderer, order, *resolutions, threads)
 
 
 def _order(config: TrainConfig, people: int, rank: int, world: int) -> EpochOrder:
@@ -65,6 +73,7 @@ class Loader:
     Args:
         people: whom to draw from.
         augmenter: how they are looked at.
+        renderer: of their pictures.
         order: in which order.
         resolution: of the student's crops.
         teacher_resolution: of the teacher's; None for none.
@@ -75,6 +84,7 @@ class Loader:
         self,
         people: TrainingPeople,
         augmenter: Augmenter,
+        renderer: Renderer,
         order: EpochOrder,
         resolution: int,
         teacher_resolution: int | None = None,
@@ -82,6 +92,7 @@ class Loader:
     ) -> None:
         self._people = people
         self._augmenter = augmenter
+        self._renderer = renderer
         self._order = order
         self._resolution = resolution
         self._teacher_resolution = teacher_resolution
@@ -97,23 +108,19 @@ class Loader:
         return made_ahead(lambda chosen: self._make(number, chosen), chunks, self._threads)
 
     def _make(self, epoch: int, chosen: NDArray[np.intp]) -> Batch:
-        people, crops, teacher_crops = self._people, [], []
-        joints, weights = [], []
+        people = self._people
+        views, samples = [], []
         for person in chosen:
             rng = np.random.default_rng((self._order.seed, epoch, int(person)))
-            picture = people.pictures[people.picture_index[person]]
-            view = self._augmenter.draw(people.boxes[person], people.keypoints[person], rng)
-            crops.append(render(picture, view, self._resolution))
-            if self._teacher_resolution is not None:
-                teacher_crops.append(render_for_teacher(picture, view, self._teacher_resolution))
-            points, labelled = self._augmenter.joints(
-                view, people.keypoints[person], self._resolution
-            )
-            joints.append(points)
-            weights.append(labelled)
+            keypoints = people.keypoints[person]
+            views.append(self._augmenter.draw(people.boxes[person], keypoints, rng))
+            samples.append(self._augmenter.joints(views[-1], keypoints, self._resolution))
+        points, labelled = zip(*samples, strict=True)
+        pictures = people.picture_index[chosen]
+        larger = self._teacher_resolution
         return Batch(
-            crops=torch.from_numpy(np.stack(crops)),
-            keypoints=torch.from_numpy(np.stack(joints)),
-            weights=torch.from_numpy(np.stack(weights)),
-            teacher_crops=torch.from_numpy(np.stack(teacher_crops)) if teacher_crops else None,
+            crops=self._renderer.student(pictures, views, self._resolution),
+            keypoints=torch.from_numpy(np.stack(points)),
+            weights=torch.from_numpy(np.stack(labelled)),
+            teacher_crops=self._renderer.teacher(pictures, views, larger) if larger else None,
         )

@@ -74,7 +74,9 @@ class Teacher:
     """
 
     def __init__(self, network: PoseNet) -> None:
-        self.network = network.eval().requires_grad_(False)
+        # Depthwise convolutions run about four times faster on a CPU in this layout.
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: PoseNet = network.eval().requires_grad_(False)
         self.shape = TeacherShape.of(network)
 
     @torch.no_grad()
