@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 import yaml
 
 from farpose.cli import main
+from farpose.keypoints import COCO17
+from farpose_training.checkpoint import load_model, save_model
+from farpose_training.compact import compact
+from farpose_training.config import ModelConfig
+from farpose_training.models.network import PoseNet
 
 
 class Ended(NamedTuple):
@@ -79,3 +85,20 @@ def test_mistakes_end_in_one_line(
         assert "Traceback" not in done.errors
         assert message in done.errors.replace("\n", " ")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_compact_checkpoint_is_half_the_size_and_says_nearly_the_same(
+    settings: dict, tmp_path: Path
+):
+    torch.manual_seed(0)
+    network = PoseNet(ModelConfig.model_validate(settings["model"]), 17).eval()
+    large, small = tmp_path / "large.safetensors", tmp_path / "small.safetensors"
+    save_model(large, network, COCO17, {"training_data": "none"})
+    compact(large, small)
+    assert small.stat().st_size < 0.6 * large.stat().st_size
+    loaded = load_model(small)
+    assert loaded.facts == {"training_data": "none"}
+    crops = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    difference = (loaded.model(crops).x - network(crops).x).abs().max()
+    assert 0 < difference < 0.05
+    assert all(p.dtype == torch.float32 for p in loaded.model.parameters())
