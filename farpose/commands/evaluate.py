@@ -60,6 +60,9 @@ def evaluate(
             "format, of which category 1 counts."
         ),
     ] = None,
+    detection_threshold: Annotated[
+        float, typer.Option(help="Boxes of --detections that score less are not used.")
+    ] = 0.0,
     box_scale: Annotated[
         float | None,
         typer.Option(
@@ -100,7 +103,11 @@ def evaluate(
     if mpii and dataset.head_sizes is None:
         truth = annotations.with_name(f"gt_{annotations.stem}.mat")
         typer.echo(f"no PCKh: the head sizes are in {truth}, which is not there")
-    found = None if detections is None else _load_detections(detections, dataset)
+    if detection_threshold and detections is None:
+        raise EvaluateOptionError("--detection-threshold is for the boxes of --detections")
+    found = None
+    if detections is not None:
+        found = _load_detections(detections, dataset, detection_threshold)
     if found is not None:
         boxes = Boxes.DETECTED
     with contextlib.ExitStack() as stack:
@@ -167,8 +174,8 @@ async def _evaluate_pose(
     return pose_json(report, columns, heads)
 
 
-def _load_detections(path: Path, dataset: PoseDataset) -> DetectedBoxes:
-    found = load_detections(path, dataset)
+def _load_detections(path: Path, dataset: PoseDataset, threshold: float) -> DetectedBoxes:
+    found = load_detections(path, dataset, threshold)
     if found.left_out:
         typer.echo(
             f"{found.left_out} boxes of {path} are left out: they have no area, lie outside of "

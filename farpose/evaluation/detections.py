@@ -36,16 +36,17 @@ class DetectedBoxes:
         return sum(map(len, self.scores))
 
 
-def load_detections(path: Path, dataset: PoseDataset) -> DetectedBoxes:
+def load_detections(path: Path, dataset: PoseDataset, threshold: float = 0.0) -> DetectedBoxes:
     """Read the people of a file of `{image_id, category_id, bbox, score}`.
 
     Args:
         path: the file; `bbox` is x, y, width, height in picture pixels.
         dataset: its pictures' ids are those of the file.
+        threshold: boxes that score less are not used.
 
     Raises:
-        DatasetError: the file is missing or malformed, has no person, or names a picture that the
-            dataset has not.
+        DatasetError: the file is missing or malformed, has no person that scores enough, or names a
+            picture that the dataset has not.
     """
     entries = _read(path)
     people = [entry for entry in entries if entry["category_id"] == PERSON_CATEGORY]
@@ -64,6 +65,11 @@ def load_detections(path: Path, dataset: PoseDataset) -> DetectedBoxes:
         )
     rows = np.array([[*entry["bbox"], entry["score"]] for entry in people], np.float64)
     pictures = np.array([index[entry["image_id"]] for entry in people])
+    sure = rows[:, 4] >= threshold
+    if not sure.any():
+        best = rows[:, 4].max()
+        raise DatasetError(f"{path}: no person scores {threshold:g}; the best scores {best:g}")
+    rows, pictures = rows[sure], pictures[sure]
     rows[:, 2:4] += rows[:, :2]
     rows = rows.astype(np.float32)
     sizes = np.array([(p.width, p.height) for p in dataset.pictures])[pictures]

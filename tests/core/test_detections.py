@@ -59,6 +59,15 @@ def test_too_many_boxes_of_a_picture_leave_the_surest(labelled: PoseDataset, tmp
     assert found.scores[0].min() == pytest.approx(0.9)
 
 
+def test_boxes_below_the_threshold_are_not_used(labelled: PoseDataset, tmp_path: Path):
+    path = write(tmp_path, [FIRST, SECOND])
+    found = load_detections(path, labelled, threshold=0.9)
+    assert [len(boxes) for boxes in found.boxes] == [1, 0]
+    assert found.left_out == 0
+    with pytest.raises(DatasetError, match=r"no person scores 0\.95; the best scores 0\.9"):
+        load_detections(path, labelled, threshold=0.95)
+
+
 def test_a_perfect_model_in_given_boxes_scores_1_without_our_detector(
     labelled: PoseDataset, engine_for: EngineFor, tmp_path: Path
 ):
@@ -175,6 +184,13 @@ def test_evaluate_takes_a_file_of_boxes(
 
     assert run_cli(monkeypatch, repository / "person_detector", *options) == 1
     assert "--detections are for pose models" in capsys.readouterr().err
+
+    surest = (*options, "--detection-threshold", 0.85)
+    assert run_cli(monkeypatch, repository / "lowres_pose", *surest) == 0
+    assert "1 of 2 people were detected" in capsys.readouterr().out
+    alone = (*options[:-2], "--detection-threshold", 0.85)
+    assert run_cli(monkeypatch, repository / "lowres_pose", *alone) == 1
+    assert "--detection-threshold is for the boxes of --detections" in capsys.readouterr().err
 
 
 def test_boxes_do_not_go_with_mpii_files(

@@ -53,6 +53,13 @@ class SourceConfig(Config):
     """Use only some of the pictures."""
 
 
+DRAWN_HEIGHTS = (96.0, 224.0)
+"""Least and largest height of drawn people if nothing else is said, pixels."""
+
+LEAST_DRAWN_HEIGHT = 8.0
+"""Smaller people would be no more than a smear, pixels."""
+
+
 class ProceduralSource(Config):
     """Drawn people, one per picture, whose joints are known exactly: a source without a download.
 
@@ -69,7 +76,7 @@ class ProceduralSource(Config):
     seed: int = Field(0, ge=0)
     """Another one draws other people."""
 
-    heights: tuple[float, float] = (96.0, 224.0)
+    heights: tuple[float, float] = DRAWN_HEIGHTS
     """Least and largest height of a person, drawn log-uniformly between them, pixels."""
 
     repeat: int = Field(1, ge=1)
@@ -87,9 +94,6 @@ class ProceduralSource(Config):
             )
         return self
 
-
-LEAST_DRAWN_HEIGHT = 8.0
-"""Smaller people would be no more than a smear, pixels."""
 
 DRAWN_ANNOTATIONS = "people.json"
 """The annotation file in the folder of a procedural source."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from farpose_training.config import Config, ConfigError, SourceConfig, parse, read_yaml
+from farpose_training.config import Config, ConfigError, Source, parse, read_yaml
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 """Names folders and columns."""
@@ -29,7 +29,7 @@ class ScoreConfig(Config):
     """One annotated set that every finished run is scored on, once."""
 
     name: Name
-    source: SourceConfig
+    source: Source
 
     boxes: tuple[Literal["truth", "detected"], ...] = Field(("truth",), min_length=1)
     """Which boxes people are cropped by; each is scored apart."""

@@ -10,8 +10,9 @@ from typing import Literal
 
 from farpose_training.config import (
     ConfigError,
-    SourceConfig,
+    Source,
     TrainConfig,
+    annotated,
     parse_train_config,
     read_yaml,
 )
@@ -88,7 +89,8 @@ def scores_of(study: StudyConfig, config: TrainConfig) -> tuple[ScoreConfig, ...
         return study.score
     parts: dict[str, ScoreConfig] = {}
     for source in config.train:
-        name = source.annotations.parent.name or source.annotations.stem
+        annotations = annotated(source).annotations
+        name = annotations.parent.name or annotations.stem
         if name in parts:
             name = f"{name}_{len(parts)}"
         parts[name] = ScoreConfig(name=name, source=_part(source, study.holdout, "in"))
@@ -128,6 +130,6 @@ def _held_out(config: TrainConfig, of: int | None) -> TrainConfig:
     return config.model_copy(update={"train": train, "val": _part(config.train[0], of, "in")})
 
 
-def _part(source: SourceConfig, of: int, keep: Literal["in", "out"]) -> SourceConfig:
+def _part(source: Source, of: int, keep: Literal["in", "out"]) -> Source:
     repeat = source.repeat if keep == "out" else 1
     return source.model_copy(update={"part": PartConfig(of=of, keep=keep), "repeat": repeat})

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from farpose.benchmarks.machine import this_machine
+from farpose_training.data.drawn.source import materialised
 from farpose_training.study.config import StudyConfig
 from farpose_training.study.grid import Run, digest, expand, scores_of, teacher_config
 from farpose_training.study.process import WorkerProcess, seconds_spent
@@ -167,9 +168,9 @@ def _refuse_missing_files(study: StudyConfig, runs: Sequence[Run]) -> None:
         wanted[study.teacher] = "teacher"
     for run in runs:
         for source in (*run.config.train, run.config.val):
-            wanted[source.annotations] = "the training's annotations"
+            wanted[materialised(source).annotations] = "the training's annotations"
         for score in scores_of(study, run.config):
-            wanted[score.source.annotations] = f"score {score.name}: annotations"
+            wanted[materialised(score.source).annotations] = f"score {score.name}: annotations"
             if score.detector is not None and "detected" in score.boxes:
                 wanted[score.detector] = f"score {score.name}: detector"
     for path, what in wanted.items():
