@@ -15,7 +15,6 @@ import typer
 from farpose_training.checkpoint import load_model, read_tensors, write_tensors
 from farpose_training.module_command import run
 
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 

@@ -1,12 +1,19 @@
-"""The SimCC loss: cross-entropy against the label distribution, as a KL divergence."""
+"""What each kind of head is trained with."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
-from farpose_training.config import SimCCConfig
+from farpose_training.config import HeatmapConfig, SimCCConfig
+from farpose_training.config.model import Head
+from farpose_training.models.heatmap import Heatmaps
+from farpose_training.models.regression import Regression
 from farpose_training.models.simcc import Logits
+
+Prediction = Logits | Heatmaps | Regression
 
 
 def gaussian_labels(positions: Tensor, classes: int, split_factor: int, sigma: float) -> Tensor:
@@ -66,8 +73,54 @@ def simcc_loss(
     return total, visible.sum()
 
 
+def heatmap_loss(
+    prediction: Heatmaps, keypoints: Tensor, weights: Tensor, config: HeatmapConfig
+) -> tuple[Tensor, Tensor]:
+    """Squared difference to gaussian maps, averaged over cells, summed over visible joints.
+
+    A joint whose cell lies outside of the map counts as unlabelled. See `simcc_loss` for arguments
+    and result.
+    """
+    maps = prediction.maps.float()
+    height, width = maps.shape[2:]
+    cells = (keypoints + 0.5) / prediction.cell - 0.5
+    bounds = cells.new_tensor([width, height])
+    visible = weights * ((cells.round() >= 0) & (cells.round() < bounds)).all(-1)
+    columns = torch.arange(width, device=maps.device) - cells[..., 0, None]
+    rows = torch.arange(height, device=maps.device) - cells[..., 1, None]
+    squares = rows[..., :, None] ** 2 + columns[..., None, :] ** 2
+    labels = torch.exp(-squares / (2 * config.sigma**2))
+    difference = ((maps - labels) ** 2).mean((2, 3))
+    return (difference * visible).sum(), visible.sum()
+
+
+def regression_loss(
+    prediction: Regression, keypoints: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood of the residual, summed over visible joints.
+
+    The density of an error, in units of the predicted spread, is a Laplace distribution times what
+    the flow learns (Li et al., ICCV 2021). See `simcc_loss` for arguments and result.
+    """
+    truth = keypoints / prediction.resolution - 0.5
+    visible = weights * (truth.abs() <= 0.5).all(-1)
+    spreads = prediction.spreads.float()
+    errors = (prediction.positions.float() - truth) / spreads
+    chosen = visible > 0
+    flowed = prediction.flow.log_density(errors[chosen])
+    laplace = -(errors.abs() + math.log(2)).sum(-1)[chosen]
+    spread = spreads.log().sum(-1)[chosen]
+    return (spread - laplace - flowed).sum(), visible.sum()
+
+
 def task_loss(
-    prediction: Logits, keypoints: Tensor, weights: Tensor, config: SimCCConfig
+    prediction: Prediction, keypoints: Tensor, weights: Tensor, config: Head
 ) -> tuple[Tensor, Tensor]:
     """The loss of a head's prediction, summed over visible joints, and their number."""
-    return simcc_loss(prediction, keypoints, weights, config)
+    if isinstance(prediction, Heatmaps) and isinstance(config, HeatmapConfig):
+        return heatmap_loss(prediction, keypoints, weights, config)
+    if isinstance(prediction, Regression):
+        return regression_loss(prediction, keypoints, weights)
+    if isinstance(prediction, Logits) and isinstance(config, SimCCConfig):
+        return simcc_loss(prediction, keypoints, weights, config)
+    raise TypeError(f"a {config.kind} head does not predict {type(prediction).__name__}")

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import Tensor, nn
 
 from farpose_training.config import OnnxBackbone, TimmBackbone
+from farpose_training.config import ResNetBackbone as ResNetConfig
 from farpose_training.models.onnx_cut import OnnxCut
+
+DECONVOLUTION_WIDTH = 256
+"""Channels of SimpleBaseline's deconvolutions."""
 
 
 class BackboneError(ValueError):
     """A backbone cannot be built as configured."""
+
+
+def _timm_model(name: str, *, pretrained: bool, **settings: Any) -> nn.Module:
+    """A timm network as feature extractor; `BackboneError` if it or its weights cannot be had."""
+    try:
+        return timm.create_model(name, pretrained=pretrained, features_only=True, **settings)
+    except (RuntimeError, OSError) as error:
+        if pretrained:
+            raise BackboneError(
+                f"model.backbone.pretrained: the ImageNet weights of {name} could not be "
+                f"downloaded ({_first_line(error)}); connect this machine once, after which they "
+                "are cached, or set it to false"
+            ) from error
+        raise BackboneError(f"model.backbone.name: {name!r}: {error}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class HRNetBackbone(nn.Module):
@@ -25,16 +49,9 @@ class HRNetBackbone(nn.Module):
         super().__init__()
         if not config.name.startswith("hrnet_"):
             raise BackboneError(f"backbone {config.name!r}: only timm's hrnet_* are supported")
-        try:
-            self.net = timm.create_model(
-                config.name,
-                pretrained=config.pretrained,
-                features_only=True,
-                feature_location="",
-                out_indices=(1,),
-            )
-        except RuntimeError as error:
-            raise BackboneError(f"backbone {config.name!r}: {error}") from error
+        self.net = _timm_model(
+            config.name, pretrained=config.pretrained, feature_location="", out_indices=(1,)
+        )
         last = self.net.stage4[-1]
         last.fuse_layers = last.fuse_layers[:1]
         self.channels: int = self.net.feature_info.channels()[0]
@@ -42,6 +59,38 @@ class HRNetBackbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Normalised crops `[B,3,R,R]` to the feature `[B,C,R/4,R/4]`."""
         return self.net(images)[0]  # type: ignore[no-any-return]
+
+
+class ResNetBackbone(nn.Module):
+    """A ResNet whose coarsest feature is brought back to stride 4 by three deconvolutions.
+
+    Each doubles the resolution with 4x4 kernels and 256 channels, batch norm and ReLU
+    (SimpleBaseline, Xiao et al., ECCV 2018).
+    """
+
+    def __init__(self, config: ResNetConfig) -> None:
+        super().__init__()
+        self.net = _timm_model(
+            f"resnet{config.depth}", pretrained=config.pretrained, out_indices=(4,)
+        )
+        inputs = (self.net.feature_info.channels()[0], DECONVOLUTION_WIDTH, DECONVOLUTION_WIDTH)
+        self.upsample = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.ConvTranspose2d(
+                        channels, DECONVOLUTION_WIDTH, 4, stride=2, padding=1, bias=False
+                    ),
+                    nn.BatchNorm2d(DECONVOLUTION_WIDTH),
+                    nn.ReLU(inplace=True),
+                )
+                for channels in inputs
+            )
+        )
+        self.channels = DECONVOLUTION_WIDTH
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised crops `[B,3,R,R]` to the feature `[B,256,R/4,R/4]`."""
+        return self.upsample(self.net(images)[0])  # type: ignore[no-any-return]
 
 
 class FusedBackbone(nn.Module):
@@ -87,8 +136,8 @@ def _convolution(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
 
 
 def build_backbone(
-    config: TimmBackbone | OnnxBackbone, skeleton: Tensor | None = None
-) -> HRNetBackbone | FusedBackbone:
+    config: TimmBackbone | ResNetConfig | OnnxBackbone, skeleton: Tensor | None = None
+) -> HRNetBackbone | ResNetBackbone | FusedBackbone:
     """Make the backbone that a configuration describes.
 
     Args:
@@ -101,6 +150,8 @@ def build_backbone(
     """
     if isinstance(config, TimmBackbone):
         return HRNetBackbone(config)
+    if isinstance(config, ResNetConfig):
+        return ResNetBackbone(config)
     if skeleton is not None:
         return FusedBackbone(OnnxCut.from_skeleton(skeleton), config.width)
     if not config.path.is_file():

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from farpose_training.config import ModelConfig, SimCCConfig
+from farpose_training.config import HeatmapConfig, ModelConfig, SimCCConfig
 from farpose_training.models.backbones import build_backbone
+from farpose_training.models.heatmap import HeatmapDecoder, HeatmapHead
+from farpose_training.models.regression import RegressionDecoder, RegressionHead
 from farpose_training.models.simcc import SimCCDecoder, SimCCHead
 
 
@@ -53,8 +55,10 @@ def build_head(config: ModelConfig, channels: int, joints: int) -> nn.Module:
     match config.head:
         case SimCCConfig() as head:
             return SimCCHead(head, channels, joints, config.resolution, config.input_size)
-        case other:
-            raise NotImplementedError(other.kind)
+        case HeatmapConfig():
+            return HeatmapHead(channels, joints, cell=4 / config.upscale)
+        case _:
+            return RegressionHead(channels, joints, config.resolution)
 
 
 def build_decoder(config: ModelConfig) -> nn.Module:
@@ -66,5 +70,7 @@ def build_decoder(config: ModelConfig) -> nn.Module:
     match config.head:
         case SimCCConfig() as head:
             return SimCCDecoder(head, config.resolution)
-        case other:
-            raise NotImplementedError(other.kind)
+        case HeatmapConfig() as head:
+            return HeatmapDecoder(head, cell=4 / config.upscale)
+        case _:
+            return RegressionDecoder(config.resolution)
