@@ -72,6 +72,10 @@ def evaluate(
             "joints, as those of LSP do.",
         ),
     ] = None,
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", help="Average each crop with its mirror image (checkpoints only)."),
+    ] = False,
     shrink: Annotated[
         bool,
         typer.Option(
@@ -112,7 +116,7 @@ def evaluate(
         boxes = Boxes.DETECTED
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
-        opened = stack.enter_context(open_model(model))
+        opened = stack.enter_context(open_model(model, flip=flip))
         if opened.is_detector:
             if shrink or boxes is Boxes.DETECTED:
                 raise EvaluateOptionError(

@@ -15,8 +15,8 @@ from farpose.engines.repository import RepositoryModel, onnx_models
 from farpose.pipeline import DEFAULT_POSE_MODEL, DETECTOR
 
 CHECKPOINT_ENGINES: Final = "farpose.checkpoint_engines"
-"""Entry points of this group are functions from a checkpoint's path to an engine that serves it
-under the name of the default pose model."""
+"""Entry points of this group are functions from a checkpoint's path, and whether to flip, to an
+engine that serves it under the name of the default pose model."""
 
 CHECKPOINT_SUFFIXES: Final = frozenset({".ckpt", ".pt", ".pth", ".safetensors"})
 
@@ -42,11 +42,15 @@ class OpenedModel:
 
 
 @contextlib.contextmanager
-def open_model(path: Path) -> Iterator[OpenedModel]:
+def open_model(path: Path, *, flip: bool = False) -> Iterator[OpenedModel]:
     """Serve an `.onnx` file, a model folder of a repository, or a checkpoint of `farpose train`.
 
     A model with an input `images` is served as the detector, others under the folder's name, or as
     the default pose model.
+
+    Args:
+        path: one of these.
+        flip: average each crop with its mirror image, which only a checkpoint can.
 
     Raises:
         ModelNotFoundError: the path is nothing of that.
@@ -54,8 +58,10 @@ def open_model(path: Path) -> Iterator[OpenedModel]:
         RepositoryError: its repository is broken.
     """
     if path.suffix.lower() in CHECKPOINT_SUFFIXES and path.is_file():
-        yield OpenedModel(_checkpoint_engine(path), DEFAULT_POSE_MODEL)
+        yield OpenedModel(_checkpoint_engine(path, flip), DEFAULT_POSE_MODEL)
         return
+    if flip:
+        raise ModelNotFoundError(f"{path}: the flip test needs a checkpoint of farpose train")
     model = _repository_model(path)
     with OnnxRuntimeEngine.from_models([model]) as engine:
         if model.name == DETECTOR or not _takes_images(engine):
@@ -105,7 +111,7 @@ def _takes_images(engine: OnnxRuntimeEngine) -> bool:
     return any(i.name == "images" for metadata in engine.models() for i in metadata.inputs)
 
 
-def _checkpoint_engine(path: Path) -> Engine:
+def _checkpoint_engine(path: Path, flip: bool) -> Engine:
     points: list[EntryPoint] = list(entry_points(group=CHECKPOINT_ENGINES))
     try:
         load = points[0].load()
@@ -114,5 +120,5 @@ def _checkpoint_engine(path: Path) -> Engine:
             f"{path}: a checkpoint needs packages that are not installed ({error}): "
             "pip install 'farpose[train]'"
         ) from error
-    engine: Engine = load(path)
+    engine: Engine = load(path, flip=flip)
     return engine

@@ -138,6 +138,15 @@ def test_a_model_is_run_by_the_engine_that_has_it(repository: Path):
             asyncio.run(both.infer("other", {}))
 
 
+def test_only_a_checkpoint_can_be_asked_twice(repository: Path):
+    model = onnx_models(repository)["lowres_pose"].path
+    with (
+        pytest.raises(ModelNotFoundError, match="the flip test needs a checkpoint"),
+        open_model(model, flip=True),
+    ):
+        pass
+
+
 def test_an_onnx_file_is_served_by_what_it_does(repository: Path):
     with open_model(onnx_models(repository)["lowres_pose"].path) as opened:
         assert opened.name == "lowres_pose" and not opened.is_detector

@@ -12,6 +12,7 @@ from farpose.engine import ModelMetadata, TensorInfo, Tensors, UnknownModelError
 from farpose.engines.batching import Batcher
 from farpose.pipeline import DEFAULT_POSE_MODEL
 from farpose_training.checkpoint import load_model
+from farpose_training.models.flip import FlipTest
 from farpose_training.models.network import build_decoder
 
 MAX_BATCH_SIZE = 64
@@ -20,13 +21,18 @@ MAX_BATCH_SIZE = 64
 class CheckpointEngine:
     """Serves one checkpoint under the name of the default pose model.
 
+    Args:
+        path: of the checkpoint.
+        flip: average each crop with its mirror image.
+
     Raises:
         CheckpointError: the file cannot be loaded.
+        ConfigError: it has no SimCC head, and is to be flipped.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, flip: bool = False) -> None:
         loaded = load_model(path)
-        self._model = loaded.model
+        self._model = FlipTest(loaded.model, loaded.keypoint_set) if flip else loaded.model
         self._decoder = build_decoder(loaded.model.config)
         size, joints = loaded.model.config.resolution, len(loaded.keypoint_set)
         float32 = np.dtype(np.float32)
@@ -71,6 +77,6 @@ class CheckpointEngine:
         }
 
 
-def checkpoint_engine(path: Path) -> CheckpointEngine:
+def checkpoint_engine(path: Path, *, flip: bool = False) -> CheckpointEngine:
     """The engine of a checkpoint file; what `farpose evaluate` calls."""
-    return CheckpointEngine(path)
+    return CheckpointEngine(path, flip=flip)
