@@ -14,14 +14,13 @@ from farpose.keypoints import KeypointSet, keypoint_set
 from farpose_training.checkpoint import (
     SKELETON_KEY,
     load_fitting,
-    load_model,
     read_tensors,
     save_model,
 )
-from farpose_training.config import ConfigError, TrainConfig, annotated
+from farpose_training.config import TrainConfig, annotated
 from farpose_training.data.loader import build_loader
 from farpose_training.data.people import load_people
-from farpose_training.distillation.teacher import Teacher
+from farpose_training.distillation.teacher import Teacher, load_teacher
 from farpose_training.loop.processes import share_of_batch, start_fabric
 from farpose_training.loop.progress import Progress, Record
 from farpose_training.loop.records import RunLog
@@ -30,6 +29,7 @@ from farpose_training.loop.step import Learner
 from farpose_training.models.network import PoseNet
 from farpose_training.objective import Objective
 from farpose_training.optimization import TrainingError
+from farpose_training.public_checkpoints import is_public, public_tensors
 from farpose_training.run_state import load_run, refuse_other_settings, save_run
 from farpose_training.validation import METRICS, Validator
 
@@ -180,7 +180,10 @@ class Trainer:
         config = self.config
         if config.init is None:
             return PoseNet(config.model, len(self.joints))
-        tensors, _ = read_tensors(config.init)
+        if is_public(config.init):
+            tensors = public_tensors(config.init)
+        else:
+            tensors, _ = read_tensors(config.init)
         model = PoseNet(config.model, len(self.joints), tensors.pop(SKELETON_KEY, None))
         fresh = load_fitting(model, tensors, config.init)
         if fresh and self.fabric.is_global_zero:
@@ -198,13 +201,8 @@ class Trainer:
 def _teacher(config: TrainConfig, joints: KeypointSet, device: torch.device) -> Teacher | None:
     if config.distillation is None:
         return None
-    loaded = load_model(config.distillation.teacher)
-    if loaded.keypoint_set.name != joints.name:
-        raise ConfigError(
-            f"distillation.teacher: {config.distillation.teacher} predicts "
-            f"{loaded.keypoint_set.name}, the student {joints.name}"
-        )
-    return Teacher(loaded.model.to(device))
+    settings = config.distillation
+    return load_teacher(settings.teacher, joints, settings.teacher_model, device)
 
 
 def train(config: TrainConfig) -> Path | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from farpose_training.config.base import Config
+from farpose_training.config.model import ModelConfig
 
 
 class SapeConfig(Config):
@@ -133,7 +134,10 @@ class DistillationConfig(Config):
     """A frozen teacher, and the loss `L_ori + alpha L_fea + beta L_logit`."""
 
     teacher: Path
-    """A `checkpoint.safetensors` of `farpose train`."""
+    """A `checkpoint.safetensors` of `farpose train`, or a public HRNet's file (`.pth`)."""
+
+    teacher_model: ModelConfig | None = None
+    """The architecture of a public teacher; ours say it themselves."""
 
     feature: Feature | None = SapeConfig()
     """Feature distillation; `null` for none."""

@@ -93,8 +93,9 @@ class TrainConfig(Config):
     """CPU threads, all of them when not given."""
 
     init: Path | None = None
-    """A checkpoint to start from. Weights whose name and shape fit are taken, so a model with
-    another resolution or other joints can start from one that was trained already."""
+    """A checkpoint to start from, one of ours or a public HRNet's (`.pth`). Weights whose name and
+    shape fit are taken, so a model with another resolution or other joints can start from one that
+    was trained already."""
 
     model: ModelConfig
     distillation: DistillationConfig | None = None

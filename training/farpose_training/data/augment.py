@@ -14,6 +14,9 @@ from farpose_training.config import AugmentationConfig
 from farpose_training.data.degrade import draw_degradation
 from farpose_training.data.views import View, apply_affine, invert_affine, render
 
+RECIPE = 2
+"""Counted up when the same settings and seed give other views, so that no bank is made of two."""
+
 HALF_BODY_SCALE = 1.5 / BOX_SCALE
 """A half-body crop's box is the extent of its joints enlarged this much: the crop, which is larger
 than its box, is 1.5 times that extent, as in the HRNet recipe."""

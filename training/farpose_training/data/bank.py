@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from farpose.keypoints import KeypointSet
-from farpose_training.checkpoint import load_model
 from farpose_training.config import ConfigError, TrainConfig
 from farpose_training.data.augment import Augmenter
 from farpose_training.data.bank_manifest import (
@@ -35,7 +34,7 @@ from farpose_training.data.bank_manifest import (
 )
 from farpose_training.data.people import TrainingPeople, identities
 from farpose_training.data.views import render, render_for_teacher
-from farpose_training.distillation.teacher import Teacher
+from farpose_training.distillation.teacher import Teacher, load_teacher
 
 CHUNK = 64
 """People per step of making a bank; a killed one goes on with the first unfinished step."""
@@ -117,7 +116,8 @@ def open_bank(
         counts = _read(settings.folder / COUNTS)
         if stored is None or _read(settings.folder / RENDERED) < sum(counts):
             people = load()
-            teacher = None if path is None else Teacher(load_model(path).model.to(device))
+            public = config.distillation.teacher_model if config.distillation else None
+            teacher = None if path is None else load_teacher(path, joints, public, device)
             if stored is None:
                 counts = people.counts
                 shapes = _shapes(sum(counts), settings.views, len(joints), resolutions, teacher)

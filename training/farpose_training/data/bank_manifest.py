@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from farpose_training.config import BankConfig, ConfigError, Source, TrainConfig
+from farpose_training.data.augment import RECIPE
 from farpose_training.data.drawn.source import materialised
 
 
@@ -26,6 +27,7 @@ def manifest_of(
     """What decides the content of a bank, by the name of the setting."""
     settings = bank_settings(config)
     return {
+        "version of Farpose's augmentation": RECIPE,
         "keypoint_set": config.keypoint_set,
         "augmentation": config.augmentation.model_dump(mode="json"),
         "train": [_source(source) for source in config.train],

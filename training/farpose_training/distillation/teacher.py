@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from farpose.keypoints import KeypointSet
+from farpose_training.checkpoint import load_model
 from farpose_training.config import ConfigError, ModelConfig, SimCCConfig
 from farpose_training.data.batch import Batch
 from farpose_training.models.network import PoseNet
 from farpose_training.models.simcc import Logits
+from farpose_training.public_checkpoints import is_public, load_public
 
 
 class TeacherOutput(NamedTuple):
@@ -97,3 +101,33 @@ class Teacher:
         feature, log_probabilities = self(batch.teacher_crops)
         x, y = log_probabilities if log_probabilities is not None else (None, None)
         return replace(batch, teacher_feature=feature, teacher_x=x, teacher_y=y)
+
+
+def load_teacher(
+    path: Path, joints: KeypointSet, public: ModelConfig | None, device: torch.device
+) -> Teacher:
+    """The teacher of a run.
+
+    Args:
+        path: a checkpoint of `farpose train`, or a public one.
+        joints: what the student predicts.
+        public: the architecture of a public one.
+        device: where it runs.
+
+    Raises:
+        ConfigError: it predicts other joints, or its architecture is not given.
+        CheckpointError: it cannot be loaded.
+    """
+    if is_public(path):
+        if public is None:
+            raise ConfigError(
+                f"distillation.teacher_model: {path} is a public checkpoint; say which model it is"
+            )
+        return Teacher(load_public(path, public, len(joints)).to(device))
+    loaded = load_model(path)
+    if loaded.keypoint_set.name != joints.name:
+        raise ConfigError(
+            f"distillation.teacher: {path} predicts {loaded.keypoint_set.name}, the student "
+            f"{joints.name}"
+        )
+    return Teacher(loaded.model.to(device))
