@@ -14,8 +14,8 @@ UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 SOURCES := farpose training export serving clients docs tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check lint format types imports unit demo lock train-pose train-detector \
-	privacy-view bench bench-training study study-smoke clean
+.PHONY: help run setup test check lint format types imports unit demo lock train-pose train-teacher \
+	train-detector privacy-view bench bench-training study study-smoke clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,13 @@ train-pose: setup ## Train the bundled pose model and add it to model_repository
 	$(BIN)/farpose train training/configs/pose_64_upscaled.yaml
 	$(BIN)/farpose train training/configs/lowres_pose.yaml
 	$(BIN)/farpose export runs/lowres_pose/checkpoint.safetensors --repository model_repository
+
+train-teacher: setup ## Train the study's teacher (hours)
+	$(BIN)/farpose train training/configs/study/teacher_256.yaml
+	$(BIN)/farpose train training/configs/study/teacher_256_more.yaml
+	$(BIN)/farpose train training/configs/study/teacher_256_last.yaml
+	$(BIN)/python -m farpose_training.compact runs/teacher_256_last/checkpoint.safetensors \
+		docs/study/teacher_256.safetensors
 
 train-detector: setup ## Fine-tune the bundled detector and add it to model_repository (hours)
 	$(BIN)/farpose train training/configs/person_detector.yaml
