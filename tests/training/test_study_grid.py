@@ -186,7 +186,7 @@ def test_the_bundled_studies_are_valid(monkeypatch: pytest.MonkeyPatch):
     sizes = {name: len(expand(study)) for name, study in studies.items()}
     assert sizes == {"cdkd": 42, "tune_32": 12, "tune_64": 12, "smoke": 8}
     runs = {run.key: run.config for run in expand(studies["cdkd"])}
-    teacher = Path("runs/teacher_256/checkpoint.safetensors")
+    teacher = Path("docs/study/teacher_256.safetensors")
     assert {config.bank.teacher for config in runs.values()} == {teacher}
     assert runs["64", "sape", 2].distillation.logit is None
     assert runs["64", "baseline", 2].distillation is None
