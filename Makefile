@@ -78,7 +78,7 @@ privacy-view: setup ## Make the README's picture from a clip in FARPOSE_DATA
 
 bench-training: setup ## Training samples per second and the cost of distillation; reads no data
 	MPII=unread $(BIN)/python -m farpose_training.benchmarks.speed $(CONFIGS) \
-		--set optimizer.batch_size=32
+		--set optimizer.batch_size=32 --set model.backbone.pretrained=false
 
 bench: setup ## Milliseconds per stage of the pipeline on this machine
 	$(BIN)/farpose bench pipeline

@@ -22,6 +22,7 @@ from farpose_training.models.regression import RealNVP, Regression, RegressionDe
 
 HRNET = {"kind": "timm", "name": "hrnet_w18_small"}
 HEADS = [{"kind": "heatmap"}, {"kind": "heatmap", "decoding": "dark"}, {"kind": "rle"}]
+SIMCC = {"kind": "simcc", "split_factor": 2}
 
 
 def network(head: dict[str, Any], **changes: Any) -> PoseNet:
@@ -53,10 +54,15 @@ def test_a_network_with_this_head_learns_one_batch(head: dict):
     assert losses[-1] < losses[0] - 0.3 * abs(losses[0])
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_one_crop_is_decoded_and_exported(head: dict):
+@pytest.mark.parametrize("head", [*HEADS, SIMCC])
+def test_one_crop_is_scored_decoded_and_exported(head: dict):
     net = network(head).eval()
     crops = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
+    total, count = task_loss(
+        net(crops), torch.full((1, 5, 2), 9.0), torch.ones(1, 5), net.config.head
+    )
+    assert torch.isfinite(total)
+    assert count.item() == 5
     keypoints, scores, variances = build_decoder(net.config)(net(crops))
     assert keypoints.shape == variances.shape == (1, 5, 2)
     assert scores.shape == (1, 5)
@@ -87,6 +93,27 @@ def test_a_shift_goes_a_quarter_of_a_cell_to_the_higher_neighbour():
     assert keypoints[0, 0].tolist() == pytest.approx([4 * 7.25 + 1.5, 4 * 5 + 1.5])
     assert scores.item() == pytest.approx(math.exp(-0.045), abs=1e-3)
     assert variances[0, 0].tolist() == pytest.approx([15, 15], rel=0.15)  # one cell, within +-2
+
+
+@pytest.mark.parametrize("decoding", ["shift", "dark"])
+@pytest.mark.parametrize("edge", [0.0, 15.0])
+def test_a_peak_in_an_edge_cell_stays_there_and_moves_along_the_edge(decoding: str, edge: float):
+    decoder = HeatmapDecoder(HeatmapConfig(kind="heatmap", decoding=decoding), cell=4.0)
+    found = 7.25 if decoding == "shift" else 7.3
+    keypoints, _, variances = decoder(gaussian_maps(edge, 7.3))
+    assert keypoints[0, 0].tolist() == pytest.approx([4 * edge + 1.5, 4 * found + 1.5], abs=0.05)
+    keypoints, _, _ = decoder(gaussian_maps(7.3, edge))
+    assert keypoints[0, 0].tolist() == pytest.approx([4 * found + 1.5, 4 * edge + 1.5], abs=0.05)
+    # Half a gaussian of one cell on cells 0, 1 and 2, around cell 0.
+    half = 16 * (math.exp(-0.5) + 4 * math.exp(-2)) / (1 + math.exp(-0.5) + math.exp(-2))
+    assert variances[0, 0, 0].item() == pytest.approx(half, abs=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.0, 2.0])
+def test_dark_fits_labels_of_any_width(sigma: float):
+    config = HeatmapConfig(kind="heatmap", decoding="dark", sigma=sigma)
+    keypoints, _, _ = HeatmapDecoder(config, cell=4.0)(gaussian_maps(7.3, 5.4, sigma))
+    assert keypoints[0, 0].tolist() == pytest.approx([4 * 7.3 + 1.5, 4 * 5.4 + 1.5], abs=0.05)
 
 
 def test_maps_without_a_peak_have_finite_answers():
@@ -134,6 +161,42 @@ def test_the_regression_loss_is_the_likelihood_of_the_errors():
     assert total.item() == pytest.approx(expected, abs=1e-4)
 
 
+def spread_out() -> tuple[Regression, torch.Tensor]:
+    """A prediction with a flow that has learned something, and keypoints."""
+    torch.manual_seed(0)
+    flow = RealNVP()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    positions, keypoints = torch.rand(4, 17, 2) - 0.5, 64 * torch.rand(4, 17, 2)
+    return Regression(positions, torch.full_like(positions, 0.05), flow, 64), keypoints
+
+
+def test_the_regression_loss_is_float32_under_autocast():
+    prediction, keypoints = spread_out()
+    weights = torch.ones(4, 17)
+    plain, _ = regression_loss(prediction, keypoints, weights)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = regression_loss(prediction, keypoints, weights)
+    assert mixed.item() == plain.item()
+
+
+def test_joints_of_half_the_weight_have_half_the_regression_loss():
+    prediction, keypoints = spread_out()
+    whole, count = regression_loss(prediction, keypoints, torch.ones(4, 17))
+    half, half_count = regression_loss(prediction, keypoints, torch.full((4, 17), 0.5))
+    assert half.item() == pytest.approx(whole.item() / 2)
+    assert half_count.item() == count.item() / 2
+
+
+def test_a_regression_batch_without_visible_joints_trains_nothing():
+    prediction, keypoints = spread_out()
+    total, count = regression_loss(prediction, keypoints + 64, torch.ones(4, 17))
+    assert total.item() == count.item() == 0
+    total.backward()
+    assert all((p.grad == 0).all() for p in prediction.flow.parameters())
+
+
 def test_regressed_positions_are_crop_pixels():
     prediction = Regression(torch.zeros(1, 1, 2), torch.full((1, 1, 2), 0.1), RealNVP(), 64)
     keypoints, scores, variances = RegressionDecoder(64)(prediction)
@@ -158,3 +221,8 @@ def test_weights_that_cannot_be_downloaded_are_explained(monkeypatch: pytest.Mon
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(BackboneError, match=r"pretrained: the ImageNet.*connection\); connect"):
         network({"kind": "heatmap"}, backbone=HRNET | {"pretrained": True})
+
+
+def test_an_unknown_network_is_not_taken_for_a_missing_connection():
+    with pytest.raises(BackboneError, match=r"^model\.backbone: hrnet_w19: Unknown model"):
+        network({"kind": "heatmap"}, backbone=HRNET | {"name": "hrnet_w19", "pretrained": True})

@@ -54,6 +54,20 @@ def test_the_decoder_agrees_with_the_numpy_reference(k: int):
         assert np.abs(a - b.numpy()).max() < 1e-4
 
 
+@pytest.mark.parametrize("k", [2, 3])
+def test_argmax_decoding_agrees_with_the_numpy_reference(k: int):
+    config = SimCCConfig(split_factor=k, sigma=1.5 * k, decoding="argmax")
+    rng = np.random.default_rng(k)
+    logits = Logits(*(torch.tensor(rng.normal(0, 4, (1, 17, 64 * k))).float() for _ in "xy"))
+    expected = simcc.decode(
+        simcc.softmax(logits.x.numpy()), simcc.softmax(logits.y.numpy()), k, 1.5 * k, "argmax"
+    )
+    keypoints, scores, variances = SimCCDecoder(config, 64)(logits)
+    assert np.array_equal(keypoints.numpy(), expected.keypoints)
+    assert np.abs(scores.numpy() - expected.scores).max() < 1e-4
+    assert np.abs(variances.numpy() - expected.variances).max() < 1e-4
+
+
 def test_labels_agree_with_the_numpy_reference():
     positions = torch.tensor([[3.2, 40.0, 62.9]])
     expected, _ = simcc.gaussian_labels(positions.numpy(), 64, 3, 4.0)
@@ -80,6 +94,20 @@ def test_the_loss_is_zero_for_the_label_itself_and_ignores_what_is_not_visible()
     assert one.item() == pytest.approx(expected, abs=0.02)
     nobody, _ = simcc_loss(flat, keypoints, torch.zeros(1, 3), config)
     assert nobody.item() == 0
+
+
+@pytest.mark.parametrize("labels", ["gaussian", "smooth"])
+@pytest.mark.parametrize(
+    ("x", "counted"),
+    [(-0.1, 1), (-0.2, 0), (63.8, 1), (63.9, 0)],  # bins 0, -1, 191 and 192 of 192
+)
+def test_a_joint_without_a_bin_counts_nothing(labels: str, x: float, counted: int):
+    config = SimCCConfig(split_factor=3, labels=labels)
+    logits = Logits(torch.randn(1, 1, 192), torch.randn(1, 1, 192))
+    for keypoint in ([x, 30.0], [30.0, x]):
+        total, visible = simcc_loss(logits, torch.tensor([[keypoint]]), torch.ones(1, 1), config)
+        assert visible.item() == counted
+        assert (total.item() > 0) == bool(counted)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -100,17 +100,19 @@ def regression_loss(
     """Negative log-likelihood of the residual, summed over visible joints.
 
     The density of an error, in units of the predicted spread, is a Laplace distribution times what
-    the flow learns (Li et al., ICCV 2021). See `simcc_loss` for arguments and result.
+    the flow learns (Li et al., ICCV 2021). The flow is evaluated in float32 under autocast too. See
+    `simcc_loss` for arguments and result.
     """
     truth = keypoints / prediction.resolution - 0.5
     visible = weights * (truth.abs() <= 0.5).all(-1)
     spreads = prediction.spreads.float()
-    errors = (prediction.positions.float() - truth) / spreads
     chosen = visible > 0
-    flowed = prediction.flow.log_density(errors[chosen])
-    laplace = -(errors.abs() + math.log(2)).sum(-1)[chosen]
+    errors = ((prediction.positions.float() - truth) / spreads)[chosen]
+    with torch.autocast(errors.device.type, enabled=False):
+        flowed = prediction.flow.log_density(errors)
+    laplace = -(errors.abs() + math.log(2)).sum(-1)
     spread = spreads.log().sum(-1)[chosen]
-    return (spread - laplace - flowed).sum(), visible.sum()
+    return ((spread - laplace - flowed) * visible[chosen]).sum(), visible.sum()
 
 
 def task_loss(

@@ -13,10 +13,13 @@ does not fit. Files are read without running code that they may hold.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from farpose_training.checkpoint import CheckpointError, read_tensors
@@ -30,28 +33,36 @@ WRAPPERS = ("state_dict", "best_state_dict", "model")
 """Keys that training scripts keep the weights under."""
 
 HEADS = ("", "head.", "keypoint_head.")
+LAST_STAGE = "backbone.net.stage4."
 
 
 def is_public(path: Path) -> bool:
-    """Whether a file is one of PyTorch's and not a checkpoint of `farpose train`."""
-    return path.suffix.lower() in SUFFIXES
+    """Whether a file is one of PyTorch's, or a safetensors file with their names of an HRNet."""
+    if path.suffix.lower() != ".safetensors" or not path.is_file():
+        return path.suffix.lower() in SUFFIXES
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _has_last_stage(_renamed(file.keys()).values())
+    except SafetensorError:
+        return False  # what reads it says what is wrong with it
 
 
 def public_tensors(path: Path) -> dict[str, Tensor]:
     """The weights of a public checkpoint under the names that `PoseNet` has for them.
 
+    Weights that no `PoseNet` has keep their names.
+
     Raises:
         CheckpointError: the file is missing, unreadable, or of no layout that is known.
     """
     stored = _stored(path)
-    known = {name.removeprefix("module."): value for name, value in stored.items()}
-    renamed = {ours: value for name, value in known.items() if (ours := _ours(name)) is not None}
-    if not any(name.startswith("backbone.net.stage4") for name in renamed):
+    names = _renamed(stored)
+    if not _has_last_stage(names.values()):
         raise CheckpointError(
             f"{path}: no HRNet of Pose-HRNet, SimCC or MMPose; its first names are "
             f"{', '.join(list(stored)[:4])}"
         )
-    return renamed
+    return {names[name]: value for name, value in stored.items()}
 
 
 def load_public(path: Path, config: ModelConfig, joints: int) -> PoseNet:
@@ -63,22 +74,30 @@ def load_public(path: Path, config: ModelConfig, joints: int) -> PoseNet:
         joints: `J`.
 
     Raises:
-        CheckpointError: weights are missing or have another shape; the message names some.
+        CheckpointError: weights are missing, have another shape, or have no place in the network;
+            the message names some.
     """
     tensors = public_tensors(path)
+    # Heatmaps and SimCC's joint maps are both made by `final_layer`.
     if isinstance(config.head, HeatmapConfig):
         tensors = {name.replace("head.joints.", "head.maps."): v for name, v in tensors.items()}
     backbone = config.backbone.model_copy(update={"pretrained": False})
     network = PoseNet(config.model_copy(update={"backbone": backbone}), joints)
     state = network.state_dict()
-    missing = [name for name in state if name not in tensors and not _is_counter(name)]
-    wrong = [
-        f"{name} is {list(value.shape)}, not {list(state[name].shape)}"
-        for name, value in tensors.items()
-        if name in state and value.shape != state[name].shape
+    problems = [
+        *(f"{name} is missing" for name in state if name not in tensors and not _is_counter(name)),
+        *(
+            f"{name} is {list(value.shape)}, not {list(state[name].shape)}"
+            for name, value in tensors.items()
+            if name in state and value.shape != state[name].shape
+        ),
+        *(
+            f"{name} has no place in it"
+            for name in tensors
+            if name not in state and not _is_counter(name) and not _is_unread(name)
+        ),
     ]
-    if missing or wrong:
-        problems = [f"{name} is missing" for name in missing] + wrong
+    if problems:
         raise CheckpointError(
             f"{path}: does not fit the configured model: {'; '.join(problems[:4])}"
             + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
@@ -87,16 +106,26 @@ def load_public(path: Path, config: ModelConfig, joints: int) -> PoseNet:
     return network.eval()
 
 
-def _ours(name: str) -> str | None:
-    """Our name of a weight; None for what we have not."""
+def _renamed(names: Iterable[str]) -> dict[str, str]:
+    """Our names of weights by theirs; what we have not keeps its own."""
+    return {name: _ours(name.removeprefix("module.")) for name in names}
+
+
+def _ours(name: str) -> str:
+    layer, _, kind = name.rpartition(".")
     for head in HEADS:
         for theirs, ours in (("final_layer", "joints"), ("mlp_head_x", "x"), ("mlp_head_y", "y")):
-            if name.startswith(f"{head}{theirs}."):
-                return f"head.{ours}.{name.rpartition('.')[2]}"
+            if layer == f"{head}{theirs}":
+                return f"head.{ours}.{kind}"
     bare = name.removeprefix("backbone.")
     if bare.startswith(("conv", "bn", "layer1.", "transition", "stage")):
         return f"backbone.net.{bare}"
-    return None
+    return name
+
+
+def _has_last_stage(ours: Iterable[str]) -> bool:
+    """Whether these are weights of an HRNet that are not ours already."""
+    return any(name.startswith(LAST_STAGE) for name in ours)
 
 
 def _is_counter(name: str) -> bool:
@@ -104,11 +133,17 @@ def _is_counter(name: str) -> bool:
     return name.endswith("num_batches_tracked")
 
 
+def _is_unread(name: str) -> bool:
+    """Fusions of the last stage that feed other branches than the first: we delete them."""
+    return name.startswith(LAST_STAGE) and ".fuse_layers." in name
+
+
 def _stored(path: Path) -> dict[str, Tensor]:
-    if not is_public(path):
+    if path.suffix.lower() not in SUFFIXES:
         return read_tensors(path)[0]
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_array_parts()):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -122,3 +157,18 @@ def _stored(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not weights by name")
     return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _array_parts() -> list[Any]:
+    """What a pickled NumPy array or number of a plain type is made of.
+
+    MMPose keeps some about its training set beside the weights. NumPy 2 has moved the module that
+    their makers are in, so files name it in two ways.
+    """
+    makers = (np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0])
+    named = [
+        (maker, f"numpy.{core}.multiarray.{maker.__name__}")
+        for maker in makers
+        for core in ("core", "_core")
+    ]
+    return [np.ndarray, np.dtype, *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}, *named]

@@ -24,14 +24,14 @@ def _timm_model(name: str, *, pretrained: bool, **settings: Any) -> nn.Module:
     """A timm network as feature extractor; `BackboneError` if it or its weights cannot be had."""
     try:
         return timm.create_model(name, pretrained=pretrained, features_only=True, **settings)
-    except (RuntimeError, OSError) as error:
-        if pretrained:
-            raise BackboneError(
-                f"model.backbone.pretrained: the ImageNet weights of {name} could not be "
-                f"downloaded ({_first_line(error)}); connect this machine once, after which they "
-                "are cached, or set it to false"
-            ) from error
-        raise BackboneError(f"model.backbone.name: {name!r}: {error}") from error
+    except OSError as error:  # of the network; huggingface_hub's errors are OSErrors too
+        raise BackboneError(
+            f"model.backbone.pretrained: the ImageNet weights of {name} could not be "
+            f"downloaded ({_first_line(error)}); connect this machine once, after which they "
+            "are cached, or set it to false"
+        ) from error
+    except RuntimeError as error:  # an unknown name, or one that has no weights
+        raise BackboneError(f"model.backbone: {name}: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

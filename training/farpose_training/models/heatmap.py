@@ -6,6 +6,7 @@ A map has one cell per 4 pixels of the image that the backbone sees. Cell `c` co
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,8 +17,8 @@ from farpose_training.config import HeatmapConfig
 WINDOW_CELLS = 2
 """The variance looks this many cells to each side of the peak."""
 
-BLUR_SIGMA = 1.0
-"""DARK smooths a map with a gaussian of the labels' own width; in cells."""
+BLUR_SIGMAS = 2
+"""DARK's smoothing kernel is cut off this many standard deviations from its middle."""
 
 FLOOR = 1e-10
 """Least value whose logarithm is taken."""
@@ -51,7 +52,9 @@ class HeatmapDecoder(nn.Module):
     """Maps to keypoints, scores and variances.
 
     `shift` moves a quarter of a cell towards the higher neighbour. `dark` takes one Newton step on
-    the logarithm of the smoothed map (Zhang et al., CVPR 2020): for a gaussian it ends at the mean.
+    the logarithm of the map, smoothed by a gaussian as wide as the labels (Zhang et al., CVPR
+    2020): for a gaussian it ends at the mean. A peak in an edge cell has one neighbour only, and
+    keeps the centre of its cell along that axis.
 
     Args:
         config: the decoding.
@@ -64,61 +67,67 @@ class HeatmapDecoder(nn.Module):
         super().__init__()
         self.config = config
         self.cell = cell
-        offsets = torch.arange(-2, 3, dtype=torch.float32)
-        along = torch.exp(-(offsets**2) / (2 * (BLUR_SIGMA * config.sigma) ** 2))
+        self.reach = math.ceil(BLUR_SIGMAS * config.sigma)
+        offsets = torch.arange(-self.reach, self.reach + 1, dtype=torch.float32)
+        along = torch.exp(-(offsets**2) / (2 * config.sigma**2))
         kernel = along[:, None] * along
         self.register_buffer("blur", (kernel / kernel.sum())[None, None], persistent=False)
 
     def forward(self, prediction: Heatmaps) -> tuple[Tensor, Tensor, Tensor]:
         """Maps `[B,J,H,W]` to keypoints `[B,J,2]`, scores `[B,J]`, variances `[B,J,2]`.
 
-        Positions are crop pixels, variances crop pixels squared; the score is the peak, cut off at
-        0 and 1.
+        Positions are crop pixels; the score is the peak, cut off at 0 and 1. Variances, crop pixels
+        squared, are second moments around the position, of the cells within 2 of the peak.
         """
         maps = prediction.maps.float()
-        width = maps.shape[3]
+        height, width = maps.shape[2:]
         peak, place = maps.flatten(2).max(-1)
         x, y = place % width, torch.div(place, width, rounding_mode="floor")
-        offset = (
-            self._shift(maps, x, y) if self.config.decoding == "shift" else self._dark(maps, x, y)
-        )
+        between = torch.stack([(x > 0) & (x < width - 1), (y > 0) & (y < height - 1)], -1)
+        step = self._shift if self.config.decoding == "shift" else self._dark
+        offset = step(maps, x, y, between.to(maps.dtype))
         cells = torch.stack([x, y], -1).to(maps.dtype) + offset
         keypoints = (cells + 0.5) * self.cell - 0.5
-        return keypoints, peak.clamp(0, 1), self._variance(maps, x, y)
+        return keypoints, peak.clamp(0, 1), self._variance(maps, x, y, offset)
 
-    def _shift(self, maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    def _shift(self, maps: Tensor, x: Tensor, y: Tensor, between: Tensor) -> Tensor:
+        """`[B,J,2]` cells; `between` `[B,J,2]` is 1 where a peak has both neighbours, else 0."""
         around = _patch(maps, x, y, 1)
         dx = around[..., 1, 2] - around[..., 1, 0]
         dy = around[..., 2, 1] - around[..., 0, 1]
-        return 0.25 * torch.stack([dx, dy], -1).sign()
+        return 0.25 * torch.stack([dx, dy], -1).sign() * between
 
-    def _dark(self, maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    def _dark(self, maps: Tensor, x: Tensor, y: Tensor, between: Tensor) -> Tensor:
+        """See `_shift`."""
         joints = maps.shape[1]
-        smooth = nn.functional.conv2d(
-            maps, self.blur.expand(joints, 1, 5, 5), padding=2, groups=joints
-        )
+        kernel = self.blur.expand(joints, -1, -1, -1)
+        smooth = nn.functional.conv2d(maps, kernel, padding=self.reach, groups=joints)
         p = _patch(smooth.clamp(min=FLOOR).log(), x, y, 1)
         dx = (p[..., 1, 2] - p[..., 1, 0]) / 2
         dy = (p[..., 2, 1] - p[..., 0, 1]) / 2
         dxx = p[..., 1, 2] - 2 * p[..., 1, 1] + p[..., 1, 0]
         dyy = p[..., 2, 1] - 2 * p[..., 1, 1] + p[..., 0, 1]
         dxy = (p[..., 2, 2] - p[..., 2, 0] - p[..., 0, 2] + p[..., 0, 0]) / 4
+        # Along an axis without both neighbours: no slope, no coupling, any curvature below 0.
+        x_known, y_known = between.unbind(-1)
+        dx, dy, dxy = dx * x_known, dy * y_known, dxy * x_known * y_known
+        dxx, dyy = dxx * x_known - (1 - x_known), dyy * y_known - (1 - y_known)
         determinant = dxx * dyy - dxy**2
         step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1)
-        curved = (determinant > FLOOR)[..., None]
+        curved = ((determinant > FLOOR) & (dxx < 0))[..., None]
         step = step / torch.where(curved, determinant[..., None], torch.ones_like(step))
         # A flat or ragged map has no maximum near by.
         return torch.where(curved, step, torch.zeros_like(step)).clamp(-1, 1)
 
-    def _variance(self, maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        p = _patch(maps.clamp(min=0), x, y, WINDOW_CELLS) + FLOOR
+    def _variance(self, maps: Tensor, x: Tensor, y: Tensor, offset: Tensor) -> Tensor:
+        padded = nn.functional.pad(maps.clamp(min=0) + FLOOR, [WINDOW_CELLS] * 4)
+        p = _patch(padded, x + WINDOW_CELLS, y + WINDOW_CELLS, WINDOW_CELLS)
         offsets = torch.arange(-WINDOW_CELLS, WINDOW_CELLS + 1, device=maps.device).to(maps.dtype)
         total = p.sum((-1, -2))
         moments = []
-        for axis in (-2, -1):  # sums over rows leave columns: x first
-            along = p.sum(axis)
-            mean = (along * offsets).sum(-1) / total
-            moments.append((along * (offsets - mean[..., None]) ** 2).sum(-1) / total)
+        for axis, middle in zip((-2, -1), offset.unbind(-1), strict=True):  # over rows: x first
+            squares = (offsets - middle[..., None]) ** 2
+            moments.append((p.sum(axis) * squares).sum(-1) / total)
         return torch.stack(moments, -1) * self.cell**2
 
 
