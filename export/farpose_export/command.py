@@ -12,6 +12,7 @@ from farpose_export.graph import to_onnx
 from farpose_export.parity import check_parity
 from farpose_export.repository import pose_config, write_version
 from farpose_training.checkpoint import load_model
+from farpose_training.config import HeatmapConfig, ModelConfig, SimCCConfig
 
 
 def export(
@@ -30,8 +31,7 @@ def export(
         "name": name,
         "keypoint_set": joints.name,
         "resolution": str(model.config.resolution),
-        "split_factor": str(model.config.head.split_factor),
-        "label_sigma_bins": str(model.config.head.sigma),
+        **_head_facts(model.config),
         "precision": "fp32",
         "license": "Apache-2.0",
     }
@@ -44,3 +44,15 @@ def export(
         f"{version}: largest difference to the checkpoint {parity.max_keypoint_pixels:.2g} px, "
         f"{parity.max_score:.2g} in score"
     )
+
+
+def _head_facts(config: ModelConfig) -> dict[str, str]:
+    """What the metadata say of the head."""
+    match config.head:
+        case SimCCConfig() as head:
+            labels = {"label_sigma_bins": str(head.sigma)} if head.labels == "gaussian" else {}
+            return {"head": "simcc", "split_factor": str(head.split_factor), **labels}
+        case HeatmapConfig() as head:
+            return {"head": "heatmap", "label_sigma_cells": str(head.sigma)}
+        case head:
+            return {"head": head.kind}

@@ -10,12 +10,13 @@ import onnxruntime as ort
 import torch
 
 from farpose_export.graph import OUTPUTS, ExportedPose
+from farpose_training.config import HeatmapConfig, ModelConfig, SimCCConfig
 from farpose_training.models.network import PoseNet
 
 CROPS = 256
 MAX_SCORE_DIFFERENCE = 1e-4
 MAX_MOVED_SHARE = 0.001
-"""Share of joints that may move by more than one bin: an argmax may flip between equal peaks."""
+"""Share of joints that may move by more than one class: an argmax may flip between equal peaks."""
 
 
 class ParityError(RuntimeError):
@@ -30,7 +31,7 @@ class Parity:
     max_keypoint_pixels: float
     mean_keypoint_pixels: float
     moved_share: float
-    """Joints that differ by more than one bin."""
+    """Joints that differ by more than one class, see `class_pixels`."""
 
     max_score: float
 
@@ -60,9 +61,23 @@ def check_parity(model: PoseNet, graph: onnx.ModelProto, seed: int = 0) -> Parit
         crops=CROPS,
         max_keypoint_pixels=float(distances.max()),
         mean_keypoint_pixels=float(distances.mean()),
-        moved_share=float((distances.max(axis=-1) > 1 / config.head.split_factor).mean()),
+        moved_share=float((distances.max(axis=-1) > class_pixels(config)).mean()),
         max_score=float(np.abs(found[1] - expected[1]).max()),
     )
     if parity.max_score > MAX_SCORE_DIFFERENCE or parity.moved_share > MAX_MOVED_SHARE:
         raise ParityError(f"the ONNX graph disagrees with the checkpoint: {parity}")
     return parity
+
+
+def class_pixels(config: ModelConfig) -> float:
+    """Crop pixels between two neighbouring answers of the head: a bin, or a cell of its maps.
+
+    A head that regresses has no classes; 1 crop pixel stands for one.
+    """
+    match config.head:
+        case SimCCConfig() as head:
+            return 1 / head.split_factor
+        case HeatmapConfig():
+            return 4 / config.upscale
+        case _:
+            return 1.0

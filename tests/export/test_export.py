@@ -65,6 +65,19 @@ def test_the_graph_keeps_the_contract(checkpoint: Path, tmp_path: Path):
         assert shapes == [(size, 17, 2), (size, 17), (size, 17, 2)]
 
 
+@pytest.mark.parametrize("head", [{"kind": "heatmap"}, {"kind": "rle"}])
+def test_other_heads_are_exported_too(head: dict[str, str], tmp_path: Path):
+    config = ModelConfig.model_validate(
+        {"backbone": {"kind": "timm", "name": "hrnet_w18_small"}, "resolution": 32, "head": head}
+    )
+    save_model(tmp_path / "c.safetensors", PoseNet(config, 17).eval(), COCO17, {})
+    export(tmp_path / "c.safetensors", tmp_path / "repository", "lowres_pose")
+    graph = onnx.load(str(tmp_path / "repository/lowres_pose/1/model.onnx"))
+    facts = {p.key: p.value for p in graph.metadata_props}
+    assert facts["head"] == head["kind"]
+    assert "split_factor" not in facts
+
+
 def test_the_configuration_is_tritons(checkpoint: Path, tmp_path: Path):
     export(checkpoint, tmp_path, "lowres_pose_32")
     text = (tmp_path / "lowres_pose_32/config.pbtxt").read_text()
