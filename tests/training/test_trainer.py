@@ -132,15 +132,19 @@ def test_a_distillation_is_logged_with_its_strength(settings: dict, tmp_path: Pa
         )
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("part", ["feature", "logit"])
-def test_a_view_bank_stands_in_for_the_teacher(settings: dict, tmp_path: Path, part: str):
+def test_a_view_bank_stands_in_for_the_teacher(
+    settings: dict, tmp_path: Path, part: str, precision: str
+):
     checkpoint = tmp_path / "teacher.safetensors"
     larger = ModelConfig.model_validate(settings["model"] | {"resolution": 64})
     save_model(checkpoint, PoseNet(larger, 17), COCO17, {})
     other = "logit" if part == "feature" else "feature"
     distillation = {"teacher": str(checkpoint), other: None}
     bank = {"folder": str(tmp_path / "bank"), "views": 2}
-    (record,) = run(settings | {"distillation": distillation, "bank": bank}, epochs=1)
+    changes = {"distillation": distillation, "bank": bank, "runtime": {"precision": precision}}
+    (record,) = run(settings | changes, epochs=1)
     assert record[f"{part}_gradient_ratio"] > 0
     assert other not in record
 

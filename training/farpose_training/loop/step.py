@@ -61,7 +61,8 @@ class Learner:
         self.average = AveragedWeights(objective.student, decay) if decay else None
         if config.runtime.compile:
             _compile(objective.student)
-        self._forward = fabric.setup_module(_Plain(objective, fabric))
+        self._plain = _Plain(objective, fabric)
+        self._forward = fabric.setup_module(self._plain)
         self.optimizers = objective.optimizers(config.optimizer)
         self._fabric_optimizers = [fabric.setup_optimizers(o) for o in self.optimizers]
         self._rates = [group["lr"] for group in self.optimizers[0].param_groups]
@@ -113,7 +114,7 @@ class Learner:
             group["lr"] = rate * factor
 
         losses: dict[str, Tensor] = self._forward(**_tensors(batch))
-        measured = self._gradient_ratios(losses) if ratios else {}
+        measured = self._gradient_ratios() if ratios else {}
         for optimizer in self._fabric_optimizers:
             optimizer.zero_grad(set_to_none=True)
         self._fabric.backward(losses["loss"])
@@ -136,28 +137,34 @@ class Learner:
             self.average.update()
         return StepResult(found, asked_value > 0, measured)
 
-    def _gradient_ratios(self, losses: dict[str, Tensor]) -> dict[str, float]:
-        state = self.objective.state()
-        weights = {term: state[name] for term, name in WEIGHTS.items() if term in losses}
+    def _gradient_ratios(self) -> dict[str, float]:
+        state, terms = self.objective.state(), self._plain.terms
+        weights = {term: state[name] for term, name in WEIGHTS.items() if term in terms}
         parameters = [p for p in self.objective.student.parameters() if p.requires_grad]
-        return gradient_ratios(losses, weights, parameters, self._mean)
+        return gradient_ratios(terms, weights, parameters, self._mean)
 
     def _mean(self, value: Tensor) -> Tensor:
         return self._fabric.all_reduce(value, reduce_op="mean")  # type: ignore[return-value]
 
 
 class _Plain(nn.Module):
-    """An objective whose inputs and outputs are dicts of tensors, which Fabric can look into."""
+    """An objective whose inputs and outputs are dicts of tensors, which Fabric can look into.
+
+    Fabric lets nobody but itself go back through what it returns under mixed precision, so the
+    terms that can be differentiated are kept here.
+    """
 
     def __init__(self, objective: Objective, fabric: Fabric) -> None:
         super().__init__()
         self.objective = objective
         self._fabric = fabric
+        self.terms: dict[str, Tensor] = {}
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
-        """The total as `loss`, and its terms."""
+        """The total as `loss`, and the values of its terms."""
         losses = self.objective(Batch(**batch), self._shared)
-        return {"loss": losses.total, **losses.terms}
+        self.terms = losses.terms
+        return {"loss": losses.total, **{name: t.detach() for name, t in losses.terms.items()}}
 
     def _shared(self, count: Tensor) -> Tensor:
         return self._fabric.all_reduce(count, reduce_op="mean")  # type: ignore[return-value]
