@@ -1,0 +1,86 @@
+"""Triton's configuration of the models that are exported, from its own protobuf definitions."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+Backend = Literal["onnxruntime", "tensorrt"]
+
+MAX_BATCH_SIZE: Final = 64
+"""People of one request, or of several merged ones."""
+
+PREFERRED_BATCH_SIZES: Final = (8, 16, 32, 64)
+"""Batches that the scheduler forms at once when enough requests wait."""
+
+MAX_QUEUE_SIZE: Final = 256
+"""Requests that may wait; a later one is refused at once instead of waiting in vain."""
+
+QUEUE_TIMEOUT_SECONDS: Final = 5.0
+"""A request that waited so long is refused. Clients may ask for less."""
+
+
+def pose_config(
+    name: str, resolution: int, joints: int, backend: Backend = "onnxruntime"
+) -> pb.ModelConfig:
+    """The configuration of a pose model.
+
+    Args:
+        name: of the model, also its folder's.
+        resolution: `R`, the side of a crop in pixels.
+        joints: `J`.
+        backend: what runs it.
+    """
+    outputs = {"keypoints": (joints, 2), "scores": (joints,), "variances": (joints, 2)}
+    crop = (resolution, resolution, 3)
+    return pb.ModelConfig(
+        name=name,
+        backend=backend,
+        max_batch_size=MAX_BATCH_SIZE,
+        input=[pb.ModelInput(name="crops", data_type=pb.TYPE_UINT8, dims=crop)],
+        output=[
+            pb.ModelOutput(name=output, data_type=pb.TYPE_FP32, dims=dims)
+            for output, dims in outputs.items()
+        ],
+        instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
+        dynamic_batching=_batching(),
+        model_warmup=[_warmup("crops", crop, size) for size in (1, PREFERRED_BATCH_SIZES[0])],
+    )
+
+
+def config_text(config: pb.ModelConfig) -> str:
+    """What `config.pbtxt` holds."""
+    return text_format.MessageToString(config)
+
+
+def same_contract(one: pb.ModelConfig, other: pb.ModelConfig) -> bool:
+    """Whether two models can stand in for each other: tensors, batch size and backend.
+
+    Scheduling may differ: who runs a server tunes it.
+    """
+    return all(
+        getattr(one, field) == getattr(other, field)
+        for field in ("name", "backend", "max_batch_size", "input", "output")
+    )
+
+
+def _batching() -> pb.ModelDynamicBatching:
+    # Without a delay: a request to an idle model runs at once, and those that arrive meanwhile
+    # become the next batch.
+    return pb.ModelDynamicBatching(
+        preferred_batch_size=PREFERRED_BATCH_SIZES,
+        default_queue_policy=pb.ModelQueuePolicy(
+            timeout_action=pb.ModelQueuePolicy.REJECT,
+            default_timeout_microseconds=int(QUEUE_TIMEOUT_SECONDS * 1e6),
+            allow_timeout_override=True,
+            max_queue_size=MAX_QUEUE_SIZE,
+        ),
+    )
+
+
+def _warmup(name: str, dims: tuple[int, ...], batch_size: int) -> pb.ModelWarmup:
+    """A first request of zeros, before the model counts as ready."""
+    zeros = pb.ModelWarmup.Input(data_type=pb.TYPE_UINT8, dims=dims, zero_data=True)
+    return pb.ModelWarmup(name=f"batch_{batch_size}", batch_size=batch_size, inputs={name: zeros})
