@@ -2,57 +2,75 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from farpose_export.graph import to_onnx
-from farpose_export.parity import check_parity
-from farpose_export.repository import pose_config, write_version
-from farpose_training.checkpoint import load_model
-from farpose_training.config import HeatmapConfig, ModelConfig, SimCCConfig
+from farpose_export.precise import LabelledFiles, Precision, Target, export_pose
+
+
+class ExportOptionError(ValueError):
+    """Options that do not go together."""
 
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint.safetensors of farpose train.")],
     repository: Annotated[Path, typer.Option(help="The Triton model repository to add it to.")],
     name: Annotated[str, typer.Option(help="The model's name there.")] = "lowres_pose",
+    precision: Annotated[
+        Precision,
+        typer.Option(help="fp16 and int8 are compared with fp32 on --annotations first."),
+    ] = Precision.FP32,
+    target: Annotated[
+        Target, typer.Option(help="What an int8 graph is for: their integers differ.")
+    ] = Target.CPU,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="Labelled people that every step is scored on, as of farpose evaluate."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="The folder of their pictures.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Labelled people, others than those, whose crops int8 is fitted to."),
+    ] = None,
+    calibration_images: Annotated[
+        Path | None, typer.Option(help="The folder of their pictures.")
+    ] = None,
+    auto_fp32: Annotated[
+        bool,
+        typer.Option("--auto-fp32", help="Keep the fewest layers in fp32 that pass the gate."),
+    ] = False,
 ) -> None:
     """Freeze a checkpoint to ONNX as a new version of a model in a Triton repository.
 
-    The graph is compared with the checkpoint first; if they disagree nothing is written.
+    Every step, from the checkpoint to fp32 and from there to fp16 or int8, is measured; past a
+    limit nothing is written, and the layers at fault are named.
     """
-    loaded = load_model(checkpoint)
-    model, joints = loaded.model, loaded.keypoint_set
-    facts = {
-        **loaded.facts,
-        "name": name,
-        "keypoint_set": joints.name,
-        "resolution": str(model.config.resolution),
-        **_head_facts(model.config),
-        "precision": "fp32",
-        "license": "Apache-2.0",
-    }
-    graph = to_onnx(model, len(joints), facts)
-    parity = check_parity(model, graph)
-    config = pose_config(name, model.config.resolution, len(joints))
-    version = write_version(repository, config, graph, parity)
-    shutil.copyfile(checkpoint, version.parent / "checkpoint.safetensors")
-    typer.echo(
-        f"{version}: largest difference to the checkpoint {parity.max_keypoint_pixels:.2g} px, "
-        f"{parity.max_score:.2g} in score"
+    version, report = export_pose(
+        checkpoint,
+        repository,
+        name,
+        precision,
+        target,
+        people=_files("--annotations", annotations, "--images", images),
+        calibration=_files(
+            "--calibration", calibration, "--calibration-images", calibration_images
+        ),
+        auto_fp32=auto_fp32,
+        say=lambda text: typer.echo(text, err=True),
     )
+    for step in report.steps:
+        typer.echo(step.text())
+    typer.echo(str(version))
 
 
-def _head_facts(config: ModelConfig) -> dict[str, str]:
-    """What the metadata say of the head."""
-    match config.head:
-        case SimCCConfig() as head:
-            labels = {"label_sigma_bins": str(head.sigma)} if head.labels == "gaussian" else {}
-            return {"head": "simcc", "split_factor": str(head.split_factor), **labels}
-        case HeatmapConfig() as head:
-            return {"head": "heatmap", "label_sigma_cells": str(head.sigma)}
-        case head:
-            return {"head": head.kind}
+def _files(
+    one: str, annotations: Path | None, other: str, images: Path | None
+) -> LabelledFiles | None:
+    if annotations is None and images is None:
+        return None
+    if annotations is None or images is None:
+        given, missing = (other, one) if annotations is None else (one, other)
+        raise ExportOptionError(f"{given} is given without {missing}")
+    return LabelledFiles(annotations, images)

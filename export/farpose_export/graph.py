@@ -63,6 +63,12 @@ def to_onnx(model: PoseNet, joints: int, facts: Mapping[str, str]) -> onnx.Model
         for axis, size in enumerate(shapes[output.name], start=1):
             output.type.tensor_type.shape.dim[axis].Clear()
             output.type.tensor_type.shape.dim[axis].dim_value = size
+    return with_facts(graph, facts)
+
+
+def with_facts(graph: onnx.ModelProto, facts: Mapping[str, str]) -> onnx.ModelProto:
+    """The graph with its `metadata_props` replaced by these, checked."""
+    del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, dict(facts))
     onnx.checker.check_model(graph)
     return graph

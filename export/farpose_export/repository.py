@@ -1,80 +1,176 @@
-"""Writing a pose model into a Triton model repository, whole or not at all."""
+"""Writing a model into a Triton model repository, whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
+import re
 import shutil
 import tempfile
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import onnx
-from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from farpose_export.parity import Parity
+from farpose.engines.repository import read_config
+from farpose.repository import RepositoryError
+from farpose_export.model_config import config_text, same_contract
 
-MAX_BATCH_SIZE = 64
+MODEL_FILE: Final = "model.onnx"
+REPORT_FILE: Final = "parity.json"
+CHECKPOINT_FILE: Final = "checkpoint.safetensors"
+
+FIRST_PRECISION: Final = "fp32"
+"""Of models whose metadata do not say."""
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class RepositoryWriteError(RuntimeError):
     """The repository cannot be written; it is as it was."""
 
 
-def pose_config(name: str, resolution: int, joints: int) -> pb.ModelConfig:
-    """The Triton configuration of a pose model."""
-    outputs = {"keypoints": (joints, 2), "scores": (joints,), "variances": (joints, 2)}
-    return pb.ModelConfig(
-        name=name,
-        backend="onnxruntime",
-        max_batch_size=MAX_BATCH_SIZE,
-        input=[
-            pb.ModelInput(name="crops", data_type=pb.TYPE_UINT8, dims=[resolution, resolution, 3])
-        ],
-        output=[
-            pb.ModelOutput(name=output, data_type=pb.TYPE_FP32, dims=dims)
-            for output, dims in outputs.items()
-        ],
-        instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
-        # Without a delay: a request to an idle model runs at once, and those that arrive meanwhile
-        # become the next batch.
-        dynamic_batching=pb.ModelDynamicBatching(),
-    )
+@dataclass(frozen=True)
+class Publication:
+    """What becomes a version of a model."""
+
+    config: pb.ModelConfig
+    graph: onnx.ModelProto
+    report: Mapping[str, Any]
+    """For `parity.json`; the sha256 of the model file is added."""
+
+    checkpoint: Path | None = None
+    """Kept beside the versions, for later exports and trainings."""
 
 
-def write_version(
-    repository: Path, config: pb.ModelConfig, graph: onnx.ModelProto, parity: Parity
-) -> Path:
+def write_version(repository: Path, publication: Publication) -> Path:
     """Add the next version of a model; earlier versions are never touched.
+
+    Everything is written under a temporary name first and renamed at the end. A `config.pbtxt` that
+    is there stays, so that its scheduling may be tuned by hand.
 
     Returns:
         The new version's folder.
 
     Raises:
-        RepositoryWriteError: a different model has that name, or the folder cannot be written.
+        RepositoryWriteError: a different model has that name, other models of the repository have
+            another precision or backend, the folder is no repository, or cannot be written.
     """
-    folder = repository / config.name
-    text = text_format.MessageToString(config)
-    existing = folder / "config.pbtxt"
-    if existing.is_file() and existing.read_text() != text:
-        raise RepositoryWriteError(
-            f"{existing} describes another model: choose another --name, or move {folder} away"
-        )
+    folder = repository / publication.config.name
+    new = [path for path in (folder, repository) if not path.exists()]
     try:
+        _refuse(repository, publication)
         folder.mkdir(parents=True, exist_ok=True)
-        versions = [int(v.name) for v in folder.iterdir() if v.name.isdecimal()]
-        target = folder / str(max(versions, default=0) + 1)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
         try:
-            partial.chmod(0o755)
-            onnx.save(graph, partial / "model.onnx")
-            (partial / "parity.json").write_text(json.dumps(asdict(parity), indent=2) + "\n")
-            if not existing.is_file():
-                existing.write_text(text)
-            partial.rename(target)
-        except BaseException:
+            return _write(folder, partial, publication)
+        finally:
             shutil.rmtree(partial, ignore_errors=True)
-            raise
     except OSError as error:
+        for path in new:
+            with contextlib.suppress(OSError):  # not empty, or never made
+                path.rmdir()
         raise RepositoryWriteError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def _write(folder: Path, partial: Path, publication: Publication) -> Path:
+    version = partial / "version"
+    version.mkdir()
+    model = publication.graph.SerializeToString()
+    _write_file(version / MODEL_FILE, model)
+    report = {**publication.report, "model_sha256": hashlib.sha256(model).hexdigest()}
+    _write_file(version / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
+    config = folder / "config.pbtxt"
+    if not config.is_file():
+        _write_file(partial / "config.pbtxt", config_text(publication.config).encode())
+        (partial / "config.pbtxt").replace(config)
+    checkpoint = publication.checkpoint
+    kept = folder / CHECKPOINT_FILE
+    if checkpoint is not None and not (kept.exists() and kept.samefile(checkpoint)):
+        shutil.copyfile(checkpoint, partial / CHECKPOINT_FILE)
+    target = _rename_to_next(version, folder)
+    if (partial / CHECKPOINT_FILE).is_file():
+        (partial / CHECKPOINT_FILE).replace(kept)
     return target
+
+
+def _rename_to_next(version: Path, folder: Path) -> Path:
+    """Give a version the next number; another export may take one at the same time."""
+    while True:
+        taken = [int(v.name) for v in folder.iterdir() if v.name.isdecimal()]
+        target = folder / str(max(taken, default=0) + 1)
+        try:
+            return version.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _refuse(repository: Path, publication: Publication) -> None:
+    """Raise for a repository that this model does not belong into."""
+    config = publication.config
+    if not NAME.fullmatch(config.name):
+        raise RepositoryWriteError(
+            f"{config.name!r} is no name of a model: use letters, digits, '_', '-' and '.'"
+        )
+    if not repository.exists():
+        return
+    if not repository.is_dir():
+        raise RepositoryWriteError(f"{repository} is a file: --repository wants a folder")
+    models = [path.parent for path in sorted(repository.glob("*/config.pbtxt"))]
+    if not models and any(not path.name.startswith(".") for path in repository.iterdir()):
+        raise RepositoryWriteError(
+            f"{repository} holds other things than models: give a model repository or a new folder"
+        )
+    for folder in models:
+        _refuse_neighbour(folder, publication)
+
+
+def _refuse_neighbour(folder: Path, publication: Publication) -> None:
+    try:
+        found = read_config(folder / "config.pbtxt")
+    except RepositoryError as error:
+        raise RepositoryWriteError(str(error)) from error
+    config = publication.config
+    if folder.name == config.name:
+        found.name = found.name or folder.name
+        if not same_contract(found, config):
+            raise RepositoryWriteError(
+                f"{folder / 'config.pbtxt'} describes another model: choose another --name, or "
+                f"move {folder} away"
+            )
+    if found.backend not in ("onnxruntime", "tensorrt"):
+        return
+    wanted = _precision(publication.graph)
+    there = _newest_precision(folder)
+    if found.backend != config.backend or (there is not None and there != wanted):
+        raise RepositoryWriteError(
+            f"{folder} is {there or 'a model'} of backend {found.backend}, this one is {wanted} of "
+            f"{config.backend}: a repository has one precision and backend, give another "
+            "--repository"
+        )
+
+
+def _newest_precision(folder: Path) -> str | None:
+    versions = [path for path in folder.glob(f"*/{MODEL_FILE}") if path.parent.name.isdecimal()]
+    if not versions:
+        return None
+    newest = max(versions, key=lambda path: int(path.parent.name))
+    return _precision(onnx.load(str(newest), load_external_data=False))
+
+
+def _precision(graph: onnx.ModelProto) -> str:
+    facts = {entry.key: entry.value for entry in graph.metadata_props}
+    return facts.get("precision", FIRST_PRECISION)

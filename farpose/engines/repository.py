@@ -44,7 +44,7 @@ def onnx_models(repository: Path) -> dict[str, RepositoryModel]:
     for folder in sorted(repository.iterdir()):
         config_path = folder / "config.pbtxt"
         if config_path.is_file():
-            config = _read_config(config_path)
+            config = read_config(config_path)
             if config.backend == "onnxruntime":
                 models[folder.name] = _model(folder, config)
     if not models:
@@ -52,7 +52,8 @@ def onnx_models(repository: Path) -> dict[str, RepositoryModel]:
     return models
 
 
-def _read_config(path: Path) -> model_config_pb2.ModelConfig:
+def read_config(path: Path) -> model_config_pb2.ModelConfig:
+    """A `config.pbtxt`; `RepositoryError` if it is none of Triton's."""
     try:
         return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:

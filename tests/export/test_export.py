@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from tritonclient.grpc import model_config_pb2
 from farpose.engines.repository import onnx_models
 from farpose.keypoints import COCO17
 from farpose_export.command import export
+from farpose_export.gate.check import ParityError, check_fp32
 from farpose_export.graph import to_onnx
-from farpose_export.parity import ParityError, check_parity
 from farpose_export.repository import RepositoryWriteError
 from farpose_training.checkpoint import load_model, save_model
 from farpose_training.config import ModelConfig
@@ -45,7 +46,11 @@ def test_export_adds_a_version_that_the_engine_reads(checkpoint: Path, tmp_path:
         "config.pbtxt",
     ]
     parity = json.loads((tmp_path / "lowres_pose/2/parity.json").read_text())
-    assert parity["max_score"] < 1e-4
+    (step,) = parity["steps"]
+    assert step["max_score"] < 1e-4
+    assert step["failures"] == []
+    model_file = (tmp_path / "lowres_pose/2/model.onnx").read_bytes()
+    assert parity["model_sha256"] == hashlib.sha256(model_file).hexdigest()
 
 
 def test_the_graph_keeps_the_contract(checkpoint: Path, tmp_path: Path):
@@ -92,8 +97,8 @@ def test_a_graph_without_its_normalisation_is_refused(checkpoint: Path):
     other = load_model(checkpoint).model
     other.mean.zero_()
     graph = to_onnx(other, 17, {})
-    with pytest.raises(ParityError, match="disagrees with the checkpoint"):
-        check_parity(loaded.model, graph)
+    with pytest.raises(ParityError, match="fp32 disagrees with the checkpoint"):
+        check_fp32(loaded.model, graph)
 
 
 def test_another_model_of_that_name_is_left_alone(checkpoint: Path, tmp_path: Path):
@@ -118,4 +123,4 @@ def test_bundled_models_are_whole(repository: Path, model: str):
 def test_the_bundled_pose_model_is_its_checkpoint(repository: Path):
     loaded = load_model(repository / "lowres_pose/checkpoint.safetensors")
     graph = onnx.load(str(onnx_models(repository)["lowres_pose"].path))
-    check_parity(loaded.model, graph)  # raises when they disagree
+    check_fp32(loaded.model, graph)  # raises when they disagree

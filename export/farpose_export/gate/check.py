@@ -101,5 +101,3 @@ def _step(
         for outputs in (before, after)
     ]
     return replace(step, before=scores[0], after=scores[1])
-
-

@@ -43,9 +43,7 @@ class LabelledPeople:
     """The annotations' file name."""
 
     @classmethod
-    def load(
-        cls, annotations: Path, images: Path, joints: KeypointSet, resolution: int
-    ) -> Self:
+    def load(cls, annotations: Path, images: Path, joints: KeypointSet, resolution: int) -> Self:
         """Crop everybody of a dataset by the labelled box.
 
         Boxes that only span the joints are enlarged, as `farpose evaluate` does.

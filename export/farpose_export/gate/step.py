@@ -21,8 +21,8 @@ class Limits:
     """Of any joint's score."""
 
     moved: float | None
-    """Share of joints that move by more than one class of the head. The largest move is no limit: an
-    argmax may flip between two equal peaks."""
+    """Share of joints that move by more than one class of the head. The largest move is no limit:
+    an argmax may flip between two equal peaks."""
 
     points: float
     """Percentage points of PCK@0.2 and of AP that may be lost."""
@@ -76,9 +76,28 @@ class Step:
             if limit is not None and value > limit
         ] + [
             f"{name} of {self.target} are not finite"
-            for name, value in (("keypoints", self.mean_keypoint_pixels), ("scores", self.max_score))
+            for name, value in (
+                ("keypoints", self.mean_keypoint_pixels),
+                ("scores", self.max_score),
+            )
             if not math.isfinite(value)
         ]
+
+    def text(self) -> str:
+        """One line for people."""
+        parts = [
+            f"{self.source} to {self.target}",
+            f"keypoints move {self.mean_keypoint_pixels:.2g} px in the mean and "
+            f"{self.max_keypoint_pixels:.2g} at most, {self.moved_share:.2%} of them by more than "
+            "a class",
+            f"scores by {self.max_score:.2g} at most",
+        ]
+        if self.before is not None and self.after is not None:
+            parts.append(
+                f"PCK@0.2 {100 * self.before.pck:.2f} to {100 * self.after.pck:.2f}, "
+                f"AP {100 * self.before.ap:.2f} to {100 * self.after.ap:.2f}"
+            )
+        return ": ".join([parts[0], ", ".join(parts[1:])])
 
     def to_json(self) -> dict[str, Any]:
         """For `parity.json`."""

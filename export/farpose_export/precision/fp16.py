@@ -41,9 +41,9 @@ def to_fp16(graph: onnx.ModelProto, kept: Iterable[Layer] = ()) -> onnx.ModelPro
 def _without_detours(model: onnx.ModelProto) -> onnx.ModelProto:
     """Let FP32 nodes read FP32 tensors directly.
 
-    The converter puts a pair of casts, FP32 to FP16 and back, on every tensor between two nodes that
-    stay in FP32, which would round what they hand over; and it casts a tensor anew, under the same
-    name, for each of its readers.
+    The converter puts a pair of casts, FP32 to FP16 and back, on every tensor between two nodes
+    that stay in FP32, which would round what they hand over; and it casts a tensor anew, under the
+    same name, for each of its readers.
     """
     halved = {  # FP16 name -> the FP32 tensor that it was made of
         node.output[0]: node.input[0] for node in model.graph.node if _casts_to(node, FLOAT16)

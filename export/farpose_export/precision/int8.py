@@ -6,6 +6,8 @@ an integer kernel.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,7 +85,7 @@ class Quantizer:
             kept: layers that stay in FP32.
         """
         target = Path(self._folder.name) / "quantized.onnx"
-        with _quiet():
+        with _quieted():
             quantize_static(
                 self._prepared,
                 target,
@@ -111,12 +113,13 @@ class _Crops(CalibrationDataReader):  # type: ignore[misc]
         return None if batch is None else {"crops": batch}
 
 
-class _quiet:
-    """Holds back the quantiser's advice on the root logger."""
-
-    def __enter__(self) -> None:
-        self._level = logging.root.level
-        logging.root.setLevel(logging.ERROR)
-
-    def __exit__(self, *exception: object) -> None:
-        logging.root.setLevel(self._level)
+@contextlib.contextmanager
+def _quieted() -> Iterator[None]:
+    """Hold back what the quantiser prints, and its advice on the root logger."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.root.setLevel(level)
