@@ -226,15 +226,19 @@ def test_presets_keep_the_papers_schedule_and_augmentation(
 
 
 @pytest.mark.parametrize(
-    ("preset", "split_factor", "smoothing"),
-    [("mpii_32_w32_cdkd", 2, 0.2), ("mpii_64_w32_cdkd", 3, 0.2), ("coco_64_w48_cdkd", 3, 0.1)],
+    ("preset", "split_factor", "smoothing", "score"),
+    [
+        ("mpii_32_w32_cdkd", 2, 0.2, "normalized"),
+        ("mpii_64_w32_cdkd", 3, 0.2, "normalized"),
+        ("coco_64_w48_cdkd", 3, 0.1, "raw_max"),
+    ],
 )
-def test_simcc_presets_keep_the_papers_labels(
-    paper: dict[str, TrainConfig], preset: str, split_factor: int, smoothing: float
+def test_simcc_presets_keep_the_papers_labels_and_simccs_score_for_ap(
+    paper: dict[str, TrainConfig], preset: str, split_factor: int, smoothing: float, score: str
 ):
     head = paper[preset].model.head
     assert (head.split_factor, head.labels, head.smoothing) == (split_factor, "smooth", smoothing)
-    assert head.decoding == "argmax"
+    assert (head.decoding, head.score) == ("argmax", score)
 
 
 @pytest.mark.parametrize(("preset", "variable"), [("coco_64_w48_cdkd", "COCO"),
