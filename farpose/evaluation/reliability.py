@@ -19,10 +19,10 @@ BINS: Final = 10
 """Groups of equally many joints."""
 
 FRACTION: Final = 0.2
-"""A joint is right if its error is at most this share of the person's size, as in PCK@0.2."""
+"""A joint is right if its error is at most this share of the torso, as in PCK@0.2."""
 
 TORSO_OF_BOX: Final = 1 / 3
-"""Size of a person whose torso is not labelled, in longer sides of the box. The median torso is
+"""Torso of a person for whom it is not labelled, in longer sides of the box. The median torso is
 0.34 of it in `lspet/val` and 0.38 in `coco_mini/val`, whose people are cut off more often."""
 
 
@@ -40,7 +40,7 @@ class ScoreBin:
 
 @dataclass(frozen=True)
 class SpreadBin:
-    """Joints of similar predicted spread, all in sizes of the person."""
+    """Joints of similar predicted spread; all in longer sides of the box."""
 
     joints: int
     spread: float
@@ -58,7 +58,9 @@ class Reliability:
     """How scores and spreads go with errors.
 
     The correlations are Spearman's, over joints: 1 if the order is the same, 0 without relation,
-    nan where all joints are alike. In pixels, they also show that all is larger on larger people.
+    nan where all joints are alike. In pixels, they also show that everything is larger on larger
+    people; relative to the longer side of the box, which the crop is made from, they do not. (The
+    torso would not do: seen from above it is short, and makes error and spread large together.)
     """
 
     joints: int
@@ -66,30 +68,19 @@ class Reliability:
     """Of spread and error in pixels."""
 
     spread_relative: float
-    """Of spread and error in sizes of the person."""
+    """Of spread and error in longer sides of the box."""
 
     doubt_pixels: float
     """Of 1 - score and the error in pixels."""
 
     doubt_relative: float
-    """Of 1 - score and the error in sizes of the person."""
+    """Of 1 - score and the error in longer sides of the box."""
 
     score_bins: tuple[ScoreBin, ...]
     """`BINS` groups from the lowest score to the highest."""
 
     spread_bins: tuple[SpreadBin, ...]
     """`BINS` groups from the smallest spread to the largest."""
-
-
-def person_sizes(truth: PoseDataset) -> NDArray[np.float64]:
-    """`[P]` what errors are measured in, picture pixels.
-
-    That is the torso, left shoulder to right hip, and where either is unlabelled `TORSO_OF_BOX` of
-    the box.
-    """
-    torsos = torso_lengths(truth.keypoints, truth.keypoint_set)
-    sides = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1)
-    return np.where(np.isfinite(torsos), torsos, TORSO_OF_BOX * sides)
 
 
 def reliability(
@@ -110,21 +101,26 @@ def reliability(
     found = predicted[people, joints].astype(np.float64)
     errors = np.linalg.norm(found[:, :2] - truth.keypoints[people, joints, :2], axis=1)
     spreads = np.sqrt(variances[people, joints].astype(np.float64).sum(axis=1))
-    scores, sizes = found[:, 2], person_sizes(truth)[people]
-    relative = errors / sizes
+    scores = found[:, 2]
+    sides = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1)
+    torsos = torso_lengths(truth.keypoints, truth.keypoint_set)
+    torsos = np.where(np.isfinite(torsos), torsos, TORSO_OF_BOX * sides)
+    correct = errors <= FRACTION * torsos[people]
+    relative, relative_spreads = errors / sides[people], spreads / sides[people]
     return Reliability(
         joints=len(errors),
         spread_pixels=_rank_correlation(spreads, errors),
-        spread_relative=_rank_correlation(spreads / sizes, relative),
+        spread_relative=_rank_correlation(relative_spreads, relative),
         doubt_pixels=_rank_correlation(-scores, errors),
         doubt_relative=_rank_correlation(-scores, relative),
         score_bins=tuple(
-            ScoreBin(len(b), float(scores[b].mean()), float((relative[b] <= FRACTION).mean()))
+            ScoreBin(len(b), float(scores[b].mean()), float(correct[b].mean()))
             for b in _equal_bins(scores)
         ),
-        spread_bins=tuple(_spread_bin(spreads[b] / sizes[b], relative[b])
-                          for b in _equal_bins(spreads / sizes)),
-    )  # fmt: skip
+        spread_bins=tuple(
+            _spread_bin(relative_spreads[b], relative[b]) for b in _equal_bins(relative_spreads)
+        ),
+    )
 
 
 def _spread_bin(spreads: NDArray[np.float64], errors: NDArray[np.float64]) -> SpreadBin:

@@ -73,7 +73,7 @@ def _draw_scores(axes: Axes, result: Reliability) -> None:
     axes.plot(mean, right, "o-", color=_BLUE, label="joints of similar score")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="mean score",
              ylabel=f"share of joints within {FRACTION} torsos")  # fmt: skip
-    axes.set_title(f"Spearman of 1 - score and error / size: {result.doubt_relative:.2f}",
+    axes.set_title(f"Spearman of 1 - score and error: {result.doubt_relative:.2f}",
                    fontsize="medium")  # fmt: skip
     _finish(axes)
 
@@ -87,10 +87,11 @@ def _draw_spreads(axes: Axes, result: Reliability) -> None:
     bars: Any = [median - low, high - median]
     axes.errorbar(spread, median, bars, fmt="o-", color=_BLUE, ecolor=_BLUE, elinewidth=1,
                   label="median error, and its quartiles")  # fmt: skip
-    axes.set(xlim=(0, 1.05 * float(spread.max())), ylim=(0, end),
-             xlabel="mean predicted spread (standard deviation / size)",
-             ylabel="error / size of the person")  # fmt: skip
-    axes.set_title(f"Spearman of spread and error / size: {result.spread_relative:.2f}",
+    margin = 0.08 * float(np.ptp(spread)) or 0.08 * end
+    axes.set(xlim=(spread[0] - margin, spread[-1] + margin), ylim=(0, end),
+             xlabel="mean predicted spread / longer side of the box",
+             ylabel="error / longer side of the box")  # fmt: skip
+    axes.set_title(f"Spearman of spread and error: {result.spread_relative:.2f}",
                    fontsize="medium")  # fmt: skip
     _finish(axes)
 

@@ -88,7 +88,7 @@ def pose_text(
 
 
 def reliability_json(result: Reliability) -> dict[str, Any]:
-    """The reliability of scores and variances; errors and spreads in sizes of the person."""
+    """The reliability of scores and variances; bins by spread are in longer sides of the box."""
     return {
         "joints": result.joints,
         "spearman": {
@@ -126,9 +126,9 @@ def reliability_text(result: Reliability) -> str:
     ]
     return "\n\n".join(
         [
-            _table(("rank correlation with the error", "in pixels", "by size"), correlations),
+            _table(("rank correlation with the error", "in pixels", "by box"), correlations),
             _table(("mean score", "PCK@0.2", "joints"), scores),
-            _table(("mean spread / size", "error: 25 %", "50 %", "75 %", "joints"), spreads),
+            _table(("mean spread / box", "error: 25 %", "50 %", "75 %", "joints"), spreads),
         ]
     )
 
