@@ -58,9 +58,9 @@ class Reliability:
     """How scores and spreads go with errors.
 
     The correlations are Spearman's, over joints: 1 if the order is the same, 0 without relation,
-    nan where all joints are alike. In pixels, they also show that everything is larger on larger
-    people; relative to the longer side of the box, which the crop is made from, they do not. (The
-    torso would not do: seen from above it is short, and makes error and spread large together.)
+    nan where all joints are alike. In pixels they also see how large people are: spread and error
+    both grow with the person. Relative to the longer side of the box, which the crop is made from,
+    they do not. (The torso would not do: foreshortened, it makes both large together.)
     """
 
     joints: int
