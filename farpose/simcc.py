@@ -19,6 +19,10 @@ WINDOW_PIXELS: Final = 3
 
 Decoding = Literal["expectation", "argmax"]
 
+Score = Literal["normalized", "raw_min", "raw_max"]
+"""What a joint's score is made of its two peak probabilities: the smaller one over the label's own
+peak, at most 1, or the smaller or the larger one as it is."""
+
 
 class Decoded(NamedTuple):
     """What a SimCC prediction says about each joint."""
@@ -27,7 +31,7 @@ class Decoded(NamedTuple):
     """`[N,J,2]` crop pixels."""
 
     scores: NDArray[np.float32]
-    """`[N,J]` 0..1: 1 is as sure as the label itself."""
+    """`[N,J]` 0..1; if `normalized`, 1 is as sure as the label itself."""
 
     variances: NDArray[np.float32]
     """`[N,J,2]` crop pixels squared."""
@@ -68,6 +72,7 @@ def decode(
     split_factor: int,
     sigma: float,
     decoding: Decoding = "expectation",
+    score: Score = "normalized",
 ) -> Decoded:
     """Turn distributions over bins into positions, scores and variances.
 
@@ -78,18 +83,29 @@ def decode(
         sigma: standard deviation of the training label in bins; it sets what a score of 1 is.
         decoding: `expectation` over a window of 3 crop pixels to each side of the peak, or the
             `argmax` of the SimCC paper.
+        score: what the scores are.
     """
     axes = [
         _decode_axis(np.asarray(p, np.float32), split_factor, decoding)
         for p in (probabilities_x, probabilities_y)
     ]
     label_peak = 1 / (sigma * math.sqrt(2 * math.pi))
-    peaks = np.minimum(axes[0].peak, axes[1].peak)
     return Decoded(
         keypoints=np.stack([axis.position for axis in axes], axis=-1),
-        scores=np.minimum(peaks / np.float32(label_peak), np.float32(1)),
+        scores=_scores(axes[0].peak, axes[1].peak, label_peak, score),
         variances=np.stack([axis.variance for axis in axes], axis=-1),
     )
+
+
+def _scores(
+    peak_x: NDArray[np.float32], peak_y: NDArray[np.float32], label_peak: float, score: Score
+) -> NDArray[np.float32]:
+    if score == "raw_max":
+        return np.maximum(peak_x, peak_y)
+    smaller = np.minimum(peak_x, peak_y)
+    if score == "raw_min":
+        return smaller
+    return np.minimum(smaller / np.float32(label_peak), np.float32(1))
 
 
 class _Axis(NamedTuple):

@@ -210,7 +210,8 @@ def _head_facts(config: ModelConfig) -> dict[str, str]:
     match config.head:
         case SimCCConfig() as head:
             labels = {"label_sigma_bins": str(head.sigma)} if head.labels == "gaussian" else {}
-            return {"head": "simcc", "split_factor": str(head.split_factor), **labels}
+            split = str(head.split_factor)
+            return {"head": "simcc", "split_factor": split, "score": head.score, **labels}
         case HeatmapConfig() as head:
             return {"head": "heatmap", "label_sigma_cells": str(head.sigma)}
         case head:

@@ -18,9 +18,18 @@ from farpose.evaluation.detections import DetectedBoxes, load_detections
 from farpose.evaluation.detector_runner import run_detector, unscored_boxes
 from farpose.evaluation.formats import format_of, load_annotated
 from farpose.evaluation.pckh import head_accuracy
-from farpose.evaluation.runner import evaluate_pose
+from farpose.evaluation.reliability import reliability
+from farpose.evaluation.reliability_plot import check_plot, plot_reliability
+from farpose.evaluation.runner import PoseReport, evaluate_pose
 from farpose.evaluation.shrink import shrink_table
-from farpose.evaluation.tables import detector_json, detector_text, pose_json, pose_text
+from farpose.evaluation.tables import (
+    detector_json,
+    detector_text,
+    pose_json,
+    pose_text,
+    reliability_json,
+    reliability_text,
+)
 from farpose.options import PoseOptions
 from farpose.pipeline import PosePipeline
 from farpose.repository import default_repository
@@ -82,6 +91,17 @@ def evaluate(
             "--shrink", help="Also score every person, in the labelled box, shrunk to 16-128 px."
         ),
     ] = False,
+    with_reliability: Annotated[
+        bool,
+        typer.Option(
+            "--reliability",
+            help="Also tell how scores and predicted spreads go with the real errors.",
+        ),
+    ] = False,
+    reliability_plot: Annotated[
+        Path | None,
+        typer.Option(help="The same as a picture, .png, .svg or .pdf.", dir_okay=False),
+    ] = None,
     detector_size: Annotated[
         int, typer.Option(min=128, max=1280, help="Longer side the detector sees, in pixels.")
     ] = PoseOptions().detector_size,
@@ -97,6 +117,8 @@ def evaluate(
     from farpose.engines.combined import CombinedEngine
     from farpose.engines.opening import open_detector, open_model
 
+    if reliability_plot is not None:
+        check_plot(reliability_plot)
     mpii = format_of(annotations) == "mpii"
     if mpii and detections is not None:
         raise EvaluateOptionError(
@@ -118,9 +140,10 @@ def evaluate(
         runner = stack.enter_context(asyncio.Runner())
         opened = stack.enter_context(open_model(model, flip=flip))
         if opened.is_detector:
-            if shrink or boxes is Boxes.DETECTED:
+            if shrink or boxes is Boxes.DETECTED or with_reliability or reliability_plot:
                 raise EvaluateOptionError(
-                    f"{model} is a detector: --shrink, --boxes and --detections are for pose models"
+                    f"{model} is a detector: --shrink, --reliability, --boxes and --detections are "
+                    "for pose models"
                 )
             if mpii:
                 raise EvaluateOptionError(
@@ -129,19 +152,21 @@ def evaluate(
                 )
             others = unscored_boxes(annotations, dataset)
             pipeline = PosePipeline(opened.engine)
-            report = run_detector(runner, pipeline, dataset, others, detector_size)
-            typer.echo(detector_text(report))
-            content = detector_json(report)
+            detected = run_detector(runner, pipeline, dataset, others, detector_size)
+            typer.echo(detector_text(detected))
+            content = detector_json(detected)
         else:
             engine = opened.engine
             if boxes is Boxes.DETECTED and found is None:
                 detector = open_detector(repository or default_repository())
                 engine = CombinedEngine(engine, stack.enter_context(detector))
-            content = runner.run(
+            dataset, report, content = runner.run(
                 _evaluate_pose(
                     PosePipeline(engine), opened.name, dataset, boxes, found, detector_size, shrink
                 )
             )
+            if with_reliability or reliability_plot:
+                content["reliability"] = _reliability(dataset, report, reliability_plot)
     if as_json:
         facts = {"model": str(model), "annotations": str(annotations), "boxes": boxes.value}
         if detections is not None:
@@ -157,7 +182,8 @@ async def _evaluate_pose(
     detections: DetectedBoxes | None,
     detector_size: int,
     shrink: bool,
-) -> dict[str, object]:
+) -> tuple[PoseDataset, PoseReport, dict[str, object]]:
+    """The people with the model's joints, their report, and what it says for programs."""
     joints = (await pipeline.pose_model(name)).keypoint_set
     dataset = dataset.converted(joints)
     report = await evaluate_pose(
@@ -175,7 +201,15 @@ async def _evaluate_pose(
     columns = await shrink_table(pipeline, dataset, name) if shrink else None
     heads = None if dataset.head_sizes is None else head_accuracy(report.own, dataset)
     typer.echo(pose_text(report, columns, heads))
-    return pose_json(report, columns, heads)
+    return dataset, report, pose_json(report, columns, heads)
+
+
+def _reliability(dataset: PoseDataset, report: PoseReport, plot: Path | None) -> dict[str, object]:
+    result = reliability(report.own, report.own_variances, dataset)
+    typer.echo(f"\n{reliability_text(result)}")
+    if plot is not None:
+        plot_reliability(result, plot)
+    return reliability_json(result)
 
 
 def _load_detections(path: Path, dataset: PoseDataset, threshold: float) -> DetectedBoxes:

@@ -46,6 +46,9 @@ class PoseReport:
     own: NDArray[np.float32]
     """`[P,J,3]` the prediction for each labelled person; infinite where there is none."""
 
+    own_variances: NDArray[np.float32]
+    """`[P,J,2]` its variances, picture pixels squared; infinite where there is none."""
+
     predictions: Predictions
     """All that the precision counts."""
 
@@ -88,7 +91,7 @@ async def evaluate_pose(
     if boxes == "truth":
         given = _labelled_boxes(dataset)
     people = await _predict(pipeline, dataset, pose_model, given, detector_size, progress)
-    own = _own_predictions(dataset, people, boxes)
+    own, own_variances = _own_predictions(dataset, people, boxes)
     predictions = _all_predictions(people)
     if boxes == "detected":
         predictions = without_duplicates(predictions, joints.sigmas)
@@ -98,6 +101,7 @@ async def evaluate_pose(
         heights=by_height(own, dataset),
         found=int(np.isfinite(own[:, 0, 0]).sum()),
         own=own,
+        own_variances=own_variances,
         predictions=predictions,
     )
 
@@ -149,18 +153,19 @@ async def _predict(
 
 def _own_predictions(
     dataset: PoseDataset, people: list[People], boxes: Boxes
-) -> NDArray[np.float32]:
-    """`[P,J,3]` the prediction for each labelled person; infinite where there is none."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`[P,J,3]` and variances `[P,J,2]` predicted for each labelled person; infinite for none."""
     own = np.full((len(dataset), len(dataset.keypoint_set), 3), np.inf, np.float32)
+    variances = np.full((*own.shape[:2], 2), np.inf, np.float32)
     for index, found in enumerate(people):
         labelled = np.flatnonzero(dataset.picture_index == index)
-        if boxes == "truth":
-            own[labelled] = found.keypoints
-            continue
-        sure = found[found.scores >= PoseOptions().detection_threshold]
-        matches = match_people(dataset.boxes[labelled], sure.boxes)
-        own[labelled[matches >= 0]] = sure.keypoints[matches[matches >= 0]]
-    return own
+        if boxes == "detected":
+            found = found[found.scores >= PoseOptions().detection_threshold]
+            matches = match_people(dataset.boxes[labelled], found.boxes)
+            labelled, found = labelled[matches >= 0], found[matches[matches >= 0]]
+        own[labelled] = found.keypoints
+        variances[labelled] = found.variances
+    return own, variances
 
 
 def _all_predictions(people: list[People]) -> Predictions:

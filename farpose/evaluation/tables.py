@@ -11,6 +11,7 @@ from farpose.evaluation.detection import DetectionReport
 from farpose.evaluation.heights import Accuracy
 from farpose.evaluation.pck import HEIGHT_BINS
 from farpose.evaluation.pckh import HeadAccuracy
+from farpose.evaluation.reliability import Reliability
 from farpose.evaluation.runner import PoseReport
 from farpose.evaluation.shrink import ShrinkColumn
 from farpose.options import PoseOptions
@@ -84,6 +85,52 @@ def pose_text(
         rows = [[*_row(f"{c.height} px", c.accuracy), str(c.left_out)] for c in shrink]
         parts.append(_table(header, rows))
     return "\n\n".join(parts)
+
+
+def reliability_json(result: Reliability) -> dict[str, Any]:
+    """The reliability of scores and variances; bins by spread are in longer sides of the box."""
+    return {
+        "joints": result.joints,
+        "spearman": {
+            "spread_pixels": _number(result.spread_pixels),
+            "spread_relative": _number(result.spread_relative),
+            "doubt_pixels": _number(result.doubt_pixels),
+            "doubt_relative": _number(result.doubt_relative),
+        },
+        "score_bins": [
+            {"score": _number(b.score), "PCK@0.2": _number(b.correct), "joints": b.joints}
+            for b in result.score_bins
+        ],
+        "spread_bins": [
+            {
+                "spread": _number(b.spread),
+                "median_error": _number(b.error),
+                "quartiles": [_number(q) for q in b.quartiles],
+                "joints": b.joints,
+            }
+            for b in result.spread_bins
+        ],
+    }
+
+
+def reliability_text(result: Reliability) -> str:
+    """The same as tables."""
+    correlations = [
+        ["predicted spread", _text(result.spread_pixels), _text(result.spread_relative)],
+        ["1 - score", _text(result.doubt_pixels), _text(result.doubt_relative)],
+    ]
+    scores = [[_text(b.score), _text(b.correct), str(b.joints)] for b in result.score_bins]
+    spreads = [
+        [_text(b.spread), *map(_text, (b.quartiles[0], b.error, b.quartiles[1])), str(b.joints)]
+        for b in result.spread_bins
+    ]
+    return "\n\n".join(
+        [
+            _table(("rank correlation with the error", "in pixels", "by box"), correlations),
+            _table(("mean score", "PCK@0.2", "joints"), scores),
+            _table(("mean spread / box", "error: 25 %", "50 %", "75 %", "joints"), spreads),
+        ]
+    )
 
 
 def detector_json(report: DetectionReport) -> dict[str, Any]:

@@ -60,6 +60,20 @@ def test_a_person_not_detected_counts_as_wrong(labelled: PoseDataset, engine_for
     assert [b.accuracy.pck_02 for b in report.heights[3:5]] == [0, 1]
 
 
+@pytest.mark.parametrize("boxes", ["truth", "detected"])
+def test_each_person_has_the_variances_of_their_prediction(
+    labelled: PoseDataset, engine_for: EngineFor, boxes: str
+):
+    engine = engine_for(labelled, found=(0,))
+    report = evaluate(engine, labelled, boxes=boxes, detector_size=320)
+    # The engine says 1 crop pixel squared; a crop of 64 pixels shows 1.25 boxes.
+    assert report.own_variances[0] == pytest.approx((1.25 * 120 / 64) ** 2, rel=1e-5)
+    if boxes == "truth":
+        assert report.own_variances[1] == pytest.approx((1.25 * 60 / 64) ** 2, rel=1e-5)
+    else:
+        assert np.isinf(report.own_variances[1]).all()
+
+
 def test_nobody_detected_is_a_report_of_zeros(labelled: PoseDataset, engine_for: EngineFor):
     report = evaluate(engine_for(labelled, found=()), labelled, boxes="detected", detector_size=320)
     assert (report.found, report.precision.ap, report.accuracy.pck_05) == (0, 0, 0)
@@ -192,6 +206,47 @@ def test_evaluate_prints_one_json_object_last(
     assert {"AP", "AP50", "AP75", "AR", "PCK@0.2", "PCK@0.5", "people", "heights"} <= content.keys()
     assert [column["height"] for column in content["shrink"]] == [16, 24, 32, 48, 64, 96, 128]
     assert 0.2 < content["PCK@0.5"] <= 1
+
+
+def test_evaluate_tells_the_reliability_and_draws_it(
+    data: Path,
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    place = ("--annotations", some_of_coco(data, tmp_path), "--images", data / "coco_mini/val")
+    plot = tmp_path / "reliability.png"
+    options = ("--reliability-plot", plot, "--json")
+    assert run_cli(monkeypatch, repository / "lowres_pose", *place, *options) == 0
+    out = capsys.readouterr().out
+    content = json.loads(out.splitlines()[-1])["reliability"]
+    assert -1 <= content["spearman"]["spread_relative"] <= 1
+    assert sum(b["joints"] for b in content["score_bins"]) == content["joints"] > 10
+    assert "rank correlation with the error" in out
+    assert plot.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("person_detector", ("--reliability",), "is a detector: --shrink, --reliability"),
+        ("lowres_pose", ("--reliability-plot", "plot.bmp"), "a plot's name ends in .png"),
+    ],
+)
+def test_a_reliability_that_cannot_be_told_is_refused(
+    data: Path,
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    options: tuple[str, ...],
+    message: str,
+):
+    place = ("--annotations", some_of_coco(data, tmp_path), "--images", data / "coco_mini/val")
+    assert run_cli(monkeypatch, repository / model, *place, *options) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_evaluate_reports_a_detector(

@@ -58,6 +58,29 @@ def test_argmax_is_the_bin_of_the_peak():
 
 
 @pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        ("normalized", 0.05 / (1 / (4 * np.sqrt(2 * np.pi)))),
+        ("raw_min", 0.05),
+        ("raw_max", 0.4),  # four times a gaussian label's own peak: not cut off at 1
+    ],
+)
+def test_scores_are_made_of_the_peaks_of_both_axes(score: str, expected: float):
+    x, y = (np.full((1, 1, 64), (1 - peak) / 63, np.float32) for peak in (0.4, 0.05))
+    x[..., 10], y[..., 20] = 0.4, 0.05
+    found = decode(x, y, 1, 4.0, score=score)
+    assert found.scores.tolist() == [[pytest.approx(expected)]]
+    assert decode(y, x, 1, 4.0, score=score).scores == pytest.approx(found.scores)
+
+
+def test_a_normalized_score_is_at_most_1():
+    sharp = np.zeros((1, 1, 64), np.float32)
+    sharp[..., 10] = 1
+    assert decode(sharp, sharp, 1, 4.0).scores.tolist() == [[1]]
+    assert decode(sharp, sharp, 1, 0.1, score="raw_min").scores.tolist() == [[1]]
+
+
+@pytest.mark.parametrize(
     ("position", "inside"),
     [
         (0.0, True),

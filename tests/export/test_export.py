@@ -63,6 +63,7 @@ def test_the_graph_keeps_the_contract(checkpoint: Path, tmp_path: Path):
     session = ort.InferenceSession(path)
     facts = session.get_modelmeta().custom_metadata_map
     assert facts["keypoint_set"] == "coco17"
+    assert facts["score"] == "normalized"
     assert facts["training_data"] == "none"
     for size in (1, 2, 64):
         crops = np.zeros((size, 64, 64, 3), np.uint8)

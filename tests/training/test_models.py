@@ -68,6 +68,32 @@ def test_argmax_decoding_agrees_with_the_numpy_reference(k: int):
     assert np.abs(variances.numpy() - expected.variances).max() < 1e-4
 
 
+@pytest.mark.parametrize("score", ["normalized", "raw_min", "raw_max"])
+def test_scores_agree_with_the_numpy_reference(score: str):
+    config = SimCCConfig(split_factor=2, sigma=3.0, score=score)
+    rng = np.random.default_rng(0)
+    logits = Logits(*(torch.tensor(rng.normal(0, 4, (6, 17, 128))).float() for _ in "xy"))
+    x, y = (simcc.softmax(axis.numpy()) for axis in logits)
+    expected = simcc.decode(x, y, 2, 3.0, score=score).scores
+    _, scores, _ = SimCCDecoder(config, 64)(logits)
+    assert np.abs(scores.numpy() - expected).max() < 1e-5
+    others = {"normalized", "raw_min", "raw_max"} - {score}
+    for other in others:
+        assert np.abs(simcc.decode(x, y, 2, 3.0, score=other).scores - expected).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"), [("normalized", 0.36 / 0.9), ("raw_min", 0.36), ("raw_max", 0.9)]
+)
+def test_a_smooth_labels_score_by_hand(score: str, expected: float):
+    # 0.9 in one of 64 bins along x, 0.36 along y.
+    x, y = (torch.full((1, 1, 64), (1 - peak) / 63) for peak in (0.9, 0.36))
+    x[..., 10], y[..., 20] = 0.9, 0.36
+    config = SimCCConfig(split_factor=1, labels="smooth", smoothing=0.1, score=score)
+    _, scores, _ = SimCCDecoder(config, 64)(Logits(x.log(), y.log()))
+    assert scores.item() == pytest.approx(expected, abs=1e-5)
+
+
 def test_labels_agree_with_the_numpy_reference():
     positions = torch.tensor([[3.2, 40.0, 62.9]])
     expected, _ = simcc.gaussian_labels(positions.numpy(), 64, 3, 4.0)

@@ -178,7 +178,8 @@ class AugmentationConfig(Config):
     """Largest relative change of brightness; a third of it per channel, half of it as offset."""
 
     heights: tuple[float, float] | None = None
-    """Draw the person's height log-uniformly between these pixels by shrinking the picture."""
+    """Draw the person's height log-uniformly between these pixels by shrinking the picture; in a
+    half-body crop, the half's height."""
 
     degradation: DegradationConfig | None = None
     """Blur, noise and compression of what the student sees; none if not given."""

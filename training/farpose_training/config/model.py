@@ -80,6 +80,13 @@ class SimCCConfig(Config):
     decoding: Literal["expectation", "argmax"] = "expectation"
     """`expectation` over 3 crop pixels to each side of the peak, or the paper's `argmax`."""
 
+    score: Literal["normalized", "raw_min", "raw_max"] = "normalized"
+    """`normalized`: the smaller of the two peak probabilities over the label's own peak, at most 1,
+    so that a threshold means the same for every model. `raw_max` and `raw_min`: the larger or the
+    smaller peak probability as it is, which SimCC's authors take with smooth and with gaussian
+    labels. A gaussian label's own peak is low, 0.1 at `sigma: 4`: raw scores of a model that
+    learned such labels stay below the usual thresholds."""
+
     stride: Literal[4, 8] = 4
     """Input pixels per cell of the joint maps that the linear layers read. SimCC's is 4; 8 averages
     2x2 cells first, which quarters those layers: at 256 they are most of a small model."""

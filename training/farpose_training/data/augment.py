@@ -110,6 +110,21 @@ class Augmenter:
     def _half_body(
         self, box: NDArray[np.float64], keypoints: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float64]:
+        """The box of the person's upper or lower half, by chance, or the whole person's.
+
+        As in the HRNet recipe (Sun et al., CVPR 2019) a half with fewer than 3 labelled joints
+        gives way to the other one, and the crop is 1.5 times the extent of the half's joints. Two
+        things differ from its published code:
+
+        - The upper half is drawn in 50 % of the cases. There it is in 69 %, as a normal deviate is
+          compared with 0.5.
+        - The crop is centred on the middle of the joints' extent, so before shift, scale and
+          rotation every joint of the half is inside, at least a sixth of the crop from its edge.
+          There it is centred on the joints' mean, which lies where most of them are: in an upper
+          half, near the face.
+
+        A height drawn afterwards (`heights`) is that of the half.
+        """
         labelled = keypoints[:, 2] > 0
         if labelled.sum() <= MIN_HALF_BODY_JOINTS or rng.random() >= self._config.half_body:
             return box

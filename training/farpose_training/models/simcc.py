@@ -84,7 +84,7 @@ class SimCCDecoder(nn.Module):
     """Logits to keypoints, scores and variances: `farpose.simcc.decode` as graph operations.
 
     Args:
-        config: labels and decoding of the network that made the logits.
+        config: labels, decoding and score of the network that made the logits.
         resolution: `R`.
     """
 
@@ -94,6 +94,7 @@ class SimCCDecoder(nn.Module):
         super().__init__()
         self.split_factor = config.split_factor
         self.expectation = config.decoding == "expectation"
+        self.score = config.score
         self.label_peak = label_peak(config)
         bins = torch.arange(resolution * config.split_factor, dtype=torch.float32)
         self.register_buffer("bins", bins, persistent=False)
@@ -102,8 +103,16 @@ class SimCCDecoder(nn.Module):
         """Keypoints `[B,J,2]` crop pixels, scores `[B,J]`, variances `[B,J,2]` pixels squared."""
         x, peak_x, variance_x = self._axis(logits.x)
         y, peak_y, variance_y = self._axis(logits.y)
-        scores = (torch.minimum(peak_x, peak_y) / self.label_peak).clamp(max=1.0)
+        scores = self._scores(peak_x, peak_y)
         return torch.stack([x, y], -1), scores, torch.stack([variance_x, variance_y], -1)
+
+    def _scores(self, peak_x: Tensor, peak_y: Tensor) -> Tensor:
+        if self.score == "raw_max":
+            return torch.maximum(peak_x, peak_y)
+        smaller = torch.minimum(peak_x, peak_y)
+        if self.score == "raw_min":
+            return smaller
+        return (smaller / self.label_peak).clamp(max=1.0)
 
     def _axis(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         p = logits.softmax(dim=-1)
