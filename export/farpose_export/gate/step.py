@@ -100,12 +100,27 @@ class Step:
         return ": ".join([parts[0], ", ".join(parts[1:])])
 
     def to_json(self) -> dict[str, Any]:
-        """For `parity.json`."""
-        content = asdict(self)
-        content["points_lost"] = None if math.isnan(self.points_lost) else self.points_lost
-        content["limits"] = asdict(LIMITS[self.target])
-        content["failures"] = self.failures()
-        return content
+        """For `parity.json`; what is not known is null."""
+        numbers = ("max_keypoint_pixels", "mean_keypoint_pixels", "moved_share", "max_score")
+        return {
+            "source": self.source,
+            "target": self.target,
+            "crops": self.crops,
+            **{name: getattr(self, name) for name in numbers},
+            "before": _scores(self.before),
+            "after": _scores(self.after),
+            "points_lost": _known(self.points_lost),
+            "limits": asdict(LIMITS[self.target]),
+            "failures": self.failures(),
+        }
+
+
+def _scores(scores: PeopleScores | None) -> dict[str, float | None] | None:
+    return None if scores is None else {"pck": _known(scores.pck), "ap": _known(scores.ap)}
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def compare(

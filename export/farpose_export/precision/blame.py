@@ -10,7 +10,7 @@ import onnx
 
 from farpose_export.precision.layers import Layer
 
-SHARE: Final = 0.05
+SHARE: Final = 0.01
 """A group of layers with less of the whole error than this is not looked into."""
 
 Convert = Callable[[Sequence[Layer]], onnx.ModelProto]
@@ -34,7 +34,7 @@ def blame(
     """The layers that do harm, worst first.
 
     Halves the layers again and again, each time with all others in FP32, and follows the halves
-    whose error is at least 5 % of the whole. Errors that only several layers make together are
+    whose error is more than 1 % of the whole. Errors that only several layers make together are
     missed.
 
     Args:
@@ -48,7 +48,7 @@ def blame(
     def look(part: Sequence[Layer]) -> None:
         others = [layer for layer in layers if layer not in part]
         value = _finite(error(convert(others)))
-        if value < least:
+        if value <= least:
             return
         if len(part) == 1:
             found.append(Blame(part[0], value))

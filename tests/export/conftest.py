@@ -1,0 +1,52 @@
+"""Checkpoints and labelled people that every machine has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from farpose.keypoints import COCO17
+from farpose_export.precise import LabelledFiles
+from farpose_training.checkpoint import save_model
+from farpose_training.config import ModelConfig
+from farpose_training.data.drawn.writing import write_procedural
+from farpose_training.models.network import PoseNet
+
+HRNET = {"backbone": {"kind": "timm", "name": "hrnet_w18_small"}}
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> LabelledFiles:
+    """Drawn people with exact joints."""
+    return drawn(tmp_path_factory.mktemp("drawn"), 24, seed=0)
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> LabelledFiles:
+    """Other drawn people, to calibrate on."""
+    return drawn(tmp_path_factory.mktemp("others"), 40, seed=1)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an untrained HRNet student."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("checkpoint") / "checkpoint.safetensors"
+    model = PoseNet(ModelConfig.model_validate(HRNET), 17).eval()
+    save_model(path, model, COCO17, {"training_data": "none"})
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(repository: Path) -> Path:
+    """The bundled model's checkpoint."""
+    return repository / "lowres_pose/checkpoint.safetensors"
+
+
+def drawn(folder: Path, people: int, seed: int) -> LabelledFiles:
+    """A folder of drawn people."""
+    write_procedural(folder / "people", people, seed, (24.0, 96.0))
+    (annotations,) = (folder / "people").rglob("*.json")
+    return LabelledFiles(annotations, annotations.parent)
