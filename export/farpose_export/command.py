@@ -23,7 +23,7 @@ def export(
         typer.Option(help="fp16 and int8 are compared with fp32 on --annotations first."),
     ] = Precision.FP32,
     target: Annotated[
-        Target, typer.Option(help="What an int8 graph is for: their integers differ.")
+        Target, typer.Option(help="What an int8 or fused graph is for: their operators differ.")
     ] = Target.CPU,
     annotations: Annotated[
         Path | None,
@@ -40,6 +40,13 @@ def export(
     auto_fp32: Annotated[
         bool,
         typer.Option("--auto-fp32", help="Keep the fewest layers in fp32 that pass the gate."),
+    ] = False,
+    fused: Annotated[
+        bool,
+        typer.Option(
+            "--fused",
+            help="Write NAME_fused, with the crop in the graph: frame and boxes to keypoints.",
+        ),
     ] = False,
 ) -> None:
     """Freeze a checkpoint to ONNX as a new version of a model in a Triton repository.
@@ -58,10 +65,13 @@ def export(
             "--calibration", calibration, "--calibration-images", calibration_images
         ),
         auto_fp32=auto_fp32,
+        fused=fused,
         say=lambda text: typer.echo(text, err=True),
     )
     for step in report.steps:
         typer.echo(step.text())
+    if report.fused is not None:
+        typer.echo(report.fused.text())
     typer.echo(str(version))
 
 

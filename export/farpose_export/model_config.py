@@ -50,6 +50,25 @@ def pose_config(
     )
 
 
+def fused_config(name: str, joints: int, backend: Backend = "onnxruntime") -> pb.ModelConfig:
+    """The configuration of a fused model: a request is one frame with its people."""
+    outputs = {"keypoints": (-1, joints, 2), "scores": (-1, joints), "variances": (-1, joints, 2)}
+    return pb.ModelConfig(
+        name=name,
+        backend=backend,
+        max_batch_size=0,
+        input=[
+            pb.ModelInput(name="image", data_type=pb.TYPE_UINT8, dims=(-1, -1, 3)),
+            pb.ModelInput(name="boxes", data_type=pb.TYPE_FP32, dims=(-1, 4)),
+        ],
+        output=[
+            pb.ModelOutput(name=output, data_type=pb.TYPE_FP32, dims=dims)
+            for output, dims in outputs.items()
+        ],
+        instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
+    )
+
+
 def config_text(config: pb.ModelConfig) -> str:
     """What `config.pbtxt` holds."""
     return text_format.MessageToString(config)

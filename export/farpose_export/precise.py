@@ -14,12 +14,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from farpose_export.fused import fuse
 from farpose_export.gate.check import check_fp32
+from farpose_export.gate.fused import FusedParity, check_fused
 from farpose_export.gate.people import LabelledPeople
 from farpose_export.gate.step import Step, class_pixels
 from farpose_export.graph import to_onnx, with_facts
 from farpose_export.lowering import lower
-from farpose_export.model_config import pose_config
+from farpose_export.model_config import fused_config, pose_config
 from farpose_export.precision.blame import Convert
 from farpose_export.precision.fp16 import to_fp16
 from farpose_export.precision.int8 import Quantizer
@@ -43,7 +45,7 @@ class Precision(StrEnum):
 
 
 class Target(StrEnum):
-    """What runs an INT8 graph."""
+    """What runs an INT8 or a fused graph."""
 
     CPU = "cpu"
     TENSORRT = "tensorrt"
@@ -85,6 +87,9 @@ class Report:
     kept_fp32: tuple[str, ...] = ()
     """Layers that stay in FP32."""
 
+    fused: FusedParity | None = None
+    """Where the crop is in the graph."""
+
     versions: dict[str, str] = field(
         default_factory=lambda: {name: version_of(name) for name in VERSIONED}
     )
@@ -120,6 +125,7 @@ def export_pose(
     people: LabelledFiles | None = None,
     calibration: LabelledFiles | None = None,
     auto_fp32: bool = False,
+    fused: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Path, Report]:
     """Publish a checkpoint as the next version of a model.
@@ -127,12 +133,13 @@ def export_pose(
     Args:
         checkpoint: of `farpose train`.
         repository: a Triton model repository, made if it is not there.
-        name: of the model.
+        name: of the model; with `fused`, "_fused" is added.
         precision: of the graph.
-        target: what an INT8 graph is for.
+        target: what an INT8 or a fused graph is for.
         people: labelled people whose scores must not suffer; needed below FP32.
         calibration: other labelled people, for INT8.
         auto_fp32: leave the fewest layers in FP32 that pass.
+        fused: put the crop into the graph, see `farpose_export.fused`.
         say: told what takes time.
 
     Returns:
@@ -146,6 +153,7 @@ def export_pose(
     _refuse_missing(precision, people, calibration)
     loaded = load_model(checkpoint)
     joints = loaded.keypoint_set
+    name = f"{name}_fused" if fused else name
     crops = None if people is None else people.load(loaded)
     facts = {
         **loaded.facts,
@@ -175,8 +183,15 @@ def export_pose(
             steps=(*report.steps, low.step),
             kept_fp32=tuple(layer.name for layer in low.kept),
         )
+    config = pose_config(name, loaded.model.config.resolution, len(joints))
+    if fused:
+        plain = graph
+        graph = fuse(plain, "tensorrt" if target is Target.TENSORRT else "onnxruntime")
+        parity = check_fused(plain, graph, class_pixels(loaded.model.config))
+        report = replace(report, target=target.value, fused=parity)
+        config = fused_config(name, len(joints))
     publication = Publication(
-        config=pose_config(name, loaded.model.config.resolution, len(joints)),
+        config=config,
         graph=with_facts(graph, {**facts, **report.facts()}),
         report=report.to_json(),
         checkpoint=checkpoint,

@@ -1,18 +1,24 @@
-"""Checkpoints and labelled people that every machine has."""
+"""Checkpoints and drawn people, which every machine has, and real pictures."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from farpose.evaluation.dataset import load_dataset
+from farpose.images import decode_image
 from farpose.keypoints import COCO17
 from farpose_export.precise import LabelledFiles
 from farpose_training.checkpoint import save_model
 from farpose_training.config import ModelConfig
 from farpose_training.data.drawn.writing import write_procedural
 from farpose_training.models.network import PoseNet
+
+PICTURES = 20
 
 HRNET = {"backbone": {"kind": "timm", "name": "hrnet_w18_small"}}
 
@@ -50,3 +56,16 @@ def drawn(folder: Path, people: int, seed: int) -> LabelledFiles:
     write_procedural(folder / "people", people, seed, (24.0, 96.0))
     (annotations,) = (folder / "people").rglob("*.json")
     return LabelledFiles(annotations, annotations.parent)
+
+
+@pytest.fixture(scope="session")
+def real_people(data: Path) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Frames `[H,W,3]`, each with the boxes `[P,4]` of the people in it."""
+    dataset = load_dataset(data / "coco_mini/val.json", data / "coco_mini/val")
+    return [
+        (
+            decode_image(dataset.pictures[index].path.read_bytes()),
+            dataset.boxes[dataset.picture_index == index].astype(np.float32),
+        )
+        for index in np.unique(dataset.picture_index)[:PICTURES]
+    ]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -72,8 +74,9 @@ class Quantizer:
         self._crops = crops
         self._target: Target = target
         self._method = method
-        self._folder = tempfile.TemporaryDirectory(prefix="farpose-quantize-")
-        self._prepared = Path(self._folder.name) / "prepared.onnx"
+        self._folder = Path(tempfile.mkdtemp(prefix="farpose-quantize-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._prepared = self._folder / "prepared.onnx"
         quant_pre_process(
             graph, str(self._prepared), skip_optimization=True, skip_symbolic_shape=True
         )
@@ -84,7 +87,7 @@ class Quantizer:
         Args:
             kept: layers that stay in FP32.
         """
-        target = Path(self._folder.name) / "quantized.onnx"
+        target = self._folder / "quantized.onnx"
         with _quieted():
             quantize_static(
                 self._prepared,
@@ -94,7 +97,7 @@ class Quantizer:
                 per_channel=True,
                 nodes_to_exclude=self._decoder + [name for layer in kept for name in layer.nodes],
                 calibrate_method=self._method,
-                calibration_cache_path=Path(self._folder.name) / "ranges.json",
+                calibration_cache_path=self._folder / "ranges.json",
                 **SETTINGS[self._target],
             )
         return onnx.load(str(target))

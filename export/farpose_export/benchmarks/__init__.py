@@ -1,0 +1,1 @@
+"""Measurements of exported models on the machine at hand; nothing else imports them."""
