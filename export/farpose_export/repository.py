@@ -130,12 +130,21 @@ def _refuse(repository: Path, publication: Publication) -> None:
     if not repository.is_dir():
         raise RepositoryWriteError(f"{repository} is a file: --repository wants a folder")
     models = [path.parent for path in sorted(repository.glob("*/config.pbtxt"))]
-    if not models and any(not path.name.startswith(".") for path in repository.iterdir()):
+    target = repository / config.name
+    if (not models and _visible(repository) - {config.name}) or (
+        # In this order: another export may write the configuration just now, before its version.
+        target.exists() and _visible(target) and not (target / "config.pbtxt").is_file()
+    ):
         raise RepositoryWriteError(
             f"{repository} holds other things than models: give a model repository or a new folder"
         )
     for folder in models:
         _refuse_neighbour(folder, publication)
+
+
+def _visible(folder: Path) -> set[str]:
+    """Names of what is in a folder, but for what is hidden, as unfinished versions are."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def _refuse_neighbour(folder: Path, publication: Publication) -> None:

@@ -63,13 +63,14 @@ def test_half_precision_keeps_tensors_of_the_contract_and_the_decoder(
     assert casts == []
     assert len(half.SerializeToString()) < 0.6 * len(graph.SerializeToString())
     full, low = onnx_network(graph)(crops), onnx_network(half)(crops)
-    assert 0 < np.abs(full.scores - low.scores).max() < 5e-3
+    moves = np.abs(full.keypoints - low.keypoints)
+    assert 0 < np.median(moves[moves > 0]) < 1e-2
 
 
 def test_layers_kept_in_fp32_are(graph: onnx.ModelProto, crops: np.ndarray):
     layers = layers_of(graph)
     same = onnx_network(to_fp16(graph, layers))(crops)
-    assert np.array_equal(same.scores, onnx_network(graph)(crops).scores)
+    assert np.array_equal(same.keypoints, onnx_network(graph)(crops).keypoints)
     kept = next(layer for layer in layers if "Conv" in layer.name)
     (node,) = [n for n in to_fp16(graph, [kept]).graph.node if n.name == kept.name]
     weights = {w.name: w.data_type for w in to_fp16(graph, [kept]).graph.initializer}
@@ -93,7 +94,8 @@ def test_quantised_graphs_suit_what_runs_them(
         assert biases == []
     assert not [n.name for n in low.graph.node if "Quantize" in n.op_type and "decoder" in n.name]
     full, found = onnx_network(graph)(crops), onnx_network(low)(crops)
-    assert 0 < np.abs(full.scores - found.scores).mean() < 0.05
+    moves = np.abs(full.keypoints - found.keypoints)
+    assert 0 < np.median(moves[moves > 0]) < 0.3
 
 
 def test_layers_that_are_kept_are_not_quantised(graph: onnx.ModelProto, crops: np.ndarray):
@@ -145,7 +147,9 @@ def overflowing(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_an_overflow_is_refused_and_its_layer_named(
     overflowing: Path, people: LabelledFiles, tmp_path: Path
 ):
-    with pytest.raises(ParityError, match=r"not finite; nothing was written; at fault are.*joints"):
+    with pytest.raises(
+        ParityError, match=r"nothing was written; at fault are, .*, /model/head/joints"
+    ):
         export_pose(overflowing, tmp_path / "r", "lowres_pose", Precision.FP16, people=people)
     assert not (tmp_path / "r").exists()
 
