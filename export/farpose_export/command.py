@@ -60,8 +60,8 @@ def export(
         name,
         precision,
         target,
-        people=_files("--annotations", annotations, "--images", images),
-        calibration=_files(
+        people=labelled_files("--annotations", annotations, "--images", images),
+        calibration=labelled_files(
             "--calibration", calibration, "--calibration-images", calibration_images
         ),
         auto_fp32=auto_fp32,
@@ -75,9 +75,10 @@ def export(
     typer.echo(str(version))
 
 
-def _files(
+def labelled_files(
     one: str, annotations: Path | None, other: str, images: Path | None
 ) -> LabelledFiles | None:
+    """What two options name; `ExportOptionError` if only one of them is given."""
     if annotations is None and images is None:
         return None
     if annotations is None or images is None:

@@ -173,7 +173,7 @@ def export_pose(
     if precision is not Precision.FP32 and crops is not None:
         convert: Convert = partial(to_fp16, graph)
         if precision is Precision.INT8 and calibration is not None:
-            convert = Quantizer(graph, _calibration_crops(calibration, loaded), target.value)
+            convert = Quantizer(graph, calibration_crops(calibration, loaded), target.value)
             report = replace(report, target=target.value, calibration=calibration.annotations.name)
         pixels = class_pixels(loaded.model.config)
         low = lower(graph, precision.value, convert, crops, pixels, auto_fp32=auto_fp32, say=say)
@@ -213,7 +213,7 @@ def _refuse_missing(
         )
 
 
-def _calibration_crops(files: LabelledFiles, checkpoint: Checkpoint) -> NDArray[np.uint8]:
+def calibration_crops(files: LabelledFiles, checkpoint: Checkpoint) -> NDArray[np.uint8]:
     """Some of the crops, the same every time."""
     crops = files.load(checkpoint).crops
     chosen = np.random.default_rng(0).permutation(len(crops))[:CALIBRATION_CROPS]

@@ -1,6 +1,6 @@
 """Crop outside the graph beside crop inside it, on frames of two sizes.
 
-`python -m farpose_export.benchmarks.fused [CHECKPOINT]` times, from a decoded frame and its boxes
+`farpose bench fused [CHECKPOINT]` times, from a decoded frame and its boxes
 to keypoints in frame pixels: `farpose.crop` and the plain graph, and the fused graph. The two take
 turns, repetition by repetition; times are medians, and ratios are medians over the repetitions.
 """
@@ -8,8 +8,8 @@ turns, repetition by repetition; times are medians, and ratios are medians over 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,11 +24,11 @@ from farpose.benchmarks.machine import this_machine
 from farpose.crop import crop_people
 from farpose.geometry import CropGeometry
 from farpose.repository import default_repository
+from farpose_export.benchmarks.turns import milliseconds
 from farpose_export.fused import fuse
 from farpose_export.gate.fused import generated_frame
 from farpose_export.graph import OUTPUTS, to_onnx
 from farpose_training.checkpoint import load_model
-from farpose_training.module_command import run
 
 FRAMES = ((1280, 720), (1920, 1080))
 """Width and height."""
@@ -74,19 +74,6 @@ def crop_inside(plain: onnx.ModelProto, threads: int) -> Contestant:
     return pose
 
 
-def milliseconds(
-    contestants: list[Contestant], image: Frame, boxes: Boxes, repetitions: int, warmup: int = 3
-) -> list[list[float]]:
-    """Per contestant, its time in each repetition; they take turns."""
-    found: list[list[float]] = [[] for _ in contestants]
-    for _ in range(warmup + repetitions):
-        for contestant, times in zip(contestants, found, strict=True):
-            before = time.perf_counter()
-            contestant(image, boxes)
-            times.append((time.perf_counter() - before) * 1e3)
-    return [times[warmup:] for times in found]
-
-
 def _session(graph: onnx.ModelProto, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -95,7 +82,7 @@ def _session(graph: onnx.ModelProto, threads: int) -> ort.InferenceSession:
     )
 
 
-def compare(
+def fused(
     checkpoint: Annotated[
         Path | None,
         typer.Argument(help="A checkpoint.safetensors; the bundled one when not given."),
@@ -124,21 +111,17 @@ def compare(
             for height in heights or (60.0, 400.0):
                 for people in PEOPLE:
                     boxes = boxes_of(people, height, frame)
-                    outside, fused = milliseconds(contestants, image, boxes, repetitions)
-                    ratio = statistics.median(f / o for f, o in zip(fused, outside, strict=True))
+                    outside, inside = milliseconds(
+                        [partial(one, image, boxes) for one in contestants], repetitions
+                    )
+                    ratio = statistics.median(f / o for f, o in zip(inside, outside, strict=True))
                     columns = (
                         f"{count}",
                         f"{height:.0f}",
                         f"{people}",
                         f"{statistics.median(outside):.2f}",
-                        f"{statistics.median(fused):.2f}",
+                        f"{statistics.median(inside):.2f}",
                         f"{ratio:.2f}",
                     )
                     line = f"{frame[0]}x{frame[1]}"
                     typer.echo(f"{line:<12}" + "".join(f"{value:>15}" for value in columns))
-
-
-if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(compare)
-    run(app, "farpose_export.benchmarks.fused")

@@ -100,7 +100,16 @@ class Quantizer:
                 calibration_cache_path=self._folder / "ranges.json",
                 **SETTINGS[self._target],
             )
-        return onnx.load(str(target))
+        return _without_unread_weights(onnx.load(str(target)))
+
+
+def _without_unread_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Leave out initializers that no node reads; ONNX Runtime would warn of each."""
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [weight for weight in model.graph.initializer if weight.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    return model
 
 
 class _Crops(CalibrationDataReader):  # type: ignore[misc]
