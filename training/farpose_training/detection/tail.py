@@ -33,8 +33,8 @@ def append_tail(build: GraphBuilder) -> None:
     flat = build.constant("flat_logits", np.array([0, 1, -1], np.int64))
     logits = [build.add("Reshape", name, flat) for name in LOGITS]
     scores_b1a = build.add("Sigmoid", build.add("Concat", *logits, axis=2))
-    kept_b1a = _suppress(build, boxes_ba4, scores_b1a)
-    _append_detections(build, boxes_ba4, kept_b1a)
+    kept_b1a = suppress(build, boxes_ba4, scores_b1a)
+    append_detections(build, boxes_ba4, kept_b1a)
 
 
 def _level_boxes(build: GraphBuilder, distances: str, stride: int) -> str:
@@ -58,14 +58,14 @@ def _level_boxes(build: GraphBuilder, distances: str, stride: int) -> str:
     return build.add("Reshape", build.add("Concat", *edges, axis=1), flat)
 
 
-def _suppress(build: GraphBuilder, boxes_ba4: str, scores_b1a: str) -> str:
+def suppress(build: GraphBuilder, boxes_ba4: str, scores_b1a: str, nms_iou: float = NMS_IOU) -> str:
     """Scores `[B,1,A]` with those of dropped boxes set to 0, whatever was kept."""
     kept_n3 = build.add(
         "NonMaxSuppression",
         boxes_ba4,
         scores_b1a,
         build.constant("detections", np.array([DETECTIONS], np.int64)),
-        build.constant("nms_iou", np.array([NMS_IOU], np.float32)),
+        build.constant("nms_iou", np.array([nms_iou], np.float32)),
         build.constant("score_floor", np.array([SCORE_FLOOR], np.float32)),
     )
     zeros = build.add("Mul", scores_b1a, build.constant("zero", np.float32(0)))
@@ -73,7 +73,7 @@ def _suppress(build: GraphBuilder, boxes_ba4: str, scores_b1a: str) -> str:
     return build.add("ScatterND", zeros, kept_n3, scores_n)
 
 
-def _append_detections(build: GraphBuilder, boxes_ba4: str, kept_b1a: str) -> None:
+def append_detections(build: GraphBuilder, boxes_ba4: str, kept_b1a: str) -> None:
     """The graph's outputs: the D best kept points, sorted, zeros where there are fewer.
 
     D points with score 0 are appended first, so that there are always enough.
