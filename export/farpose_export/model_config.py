@@ -7,6 +7,8 @@ from typing import Final, Literal
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from farpose_training.detection.tail import DETECTIONS
+
 Backend = Literal["onnxruntime", "tensorrt"]
 
 MAX_BATCH_SIZE: Final = 64
@@ -14,6 +16,12 @@ MAX_BATCH_SIZE: Final = 64
 
 PREFERRED_BATCH_SIZES: Final = (8, 16, 32, 64)
 """Batches that the scheduler forms at once when enough requests wait."""
+
+DETECTOR_BATCH_SIZE: Final = 16
+"""Pictures of one size in one run of the detector."""
+
+WARM_DETECTOR_SIZES: Final = (320, 640)
+"""Sides of the pictures that the detector is warmed up with, pixels."""
 
 MAX_QUEUE_SIZE: Final = 256
 """Requests that may wait; a later one is refused at once instead of waiting in vain."""
@@ -45,7 +53,7 @@ def pose_config(
             for output, dims in outputs.items()
         ],
         instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
-        dynamic_batching=_batching(),
+        dynamic_batching=_batching(PREFERRED_BATCH_SIZES),
         model_warmup=[_warmup("crops", crop, size) for size in (1, PREFERRED_BATCH_SIZES[0])],
     )
 
@@ -69,6 +77,23 @@ def fused_config(name: str, joints: int, backend: Backend = "onnxruntime") -> pb
     )
 
 
+def detector_config(name: str) -> pb.ModelConfig:
+    """The configuration of a person detector, which takes pictures of any size."""
+    return pb.ModelConfig(
+        name=name,
+        backend="onnxruntime",
+        max_batch_size=DETECTOR_BATCH_SIZE,
+        input=[pb.ModelInput(name="images", data_type=pb.TYPE_UINT8, dims=(-1, -1, 3))],
+        output=[
+            pb.ModelOutput(name="boxes", data_type=pb.TYPE_FP32, dims=(DETECTIONS, 4)),
+            pb.ModelOutput(name="scores", data_type=pb.TYPE_FP32, dims=(DETECTIONS,)),
+        ],
+        instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
+        dynamic_batching=_batching((2, 4, 8, 16)),
+        model_warmup=[_warmup("images", (size, size, 3), 1) for size in WARM_DETECTOR_SIZES],
+    )
+
+
 def config_text(config: pb.ModelConfig) -> str:
     """What `config.pbtxt` holds."""
     return text_format.MessageToString(config)
@@ -85,11 +110,11 @@ def same_contract(one: pb.ModelConfig, other: pb.ModelConfig) -> bool:
     )
 
 
-def _batching() -> pb.ModelDynamicBatching:
+def _batching(preferred: tuple[int, ...]) -> pb.ModelDynamicBatching:
     # Without a delay: a request to an idle model runs at once, and those that arrive meanwhile
     # become the next batch.
     return pb.ModelDynamicBatching(
-        preferred_batch_size=PREFERRED_BATCH_SIZES,
+        preferred_batch_size=preferred,
         default_queue_policy=pb.ModelQueuePolicy(
             timeout_action=pb.ModelQueuePolicy.REJECT,
             default_timeout_microseconds=int(QUEUE_TIMEOUT_SECONDS * 1e6),
@@ -102,4 +127,7 @@ def _batching() -> pb.ModelDynamicBatching:
 def _warmup(name: str, dims: tuple[int, ...], batch_size: int) -> pb.ModelWarmup:
     """A first request of zeros, before the model counts as ready."""
     zeros = pb.ModelWarmup.Input(data_type=pb.TYPE_UINT8, dims=dims, zero_data=True)
-    return pb.ModelWarmup(name=f"batch_{batch_size}", batch_size=batch_size, inputs={name: zeros})
+    shape = "x".join(map(str, dims))
+    return pb.ModelWarmup(
+        name=f"{batch_size}_of_{shape}", batch_size=batch_size, inputs={name: zeros}
+    )
