@@ -11,6 +11,7 @@ export FARPOSE_DATA ?= $(abspath ../shared/data)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+TRITON := serving/farpose_serving/triton/requirements
 SOURCES := farpose training export serving clients docs tests
 
 .DEFAULT_GOAL := help
@@ -56,6 +57,8 @@ lock: $(VENV)/.bootstrap ## Pin the newest allowed versions into requirements/
 	$(COMPILE) requirements/bootstrap.in --upgrade -o requirements/bootstrap.txt
 	$(COMPILE) pyproject.toml --extra dev --upgrade -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra serve -c requirements/dev.txt --upgrade -o requirements/serve.txt
+	$(COMPILE) $(TRITON)/server.in --no-deps --upgrade -o $(TRITON)/server.txt
+	$(COMPILE) $(TRITON)/models.in --override $(TRITON)/overrides.txt --upgrade -o $(TRITON)/models.txt
 
 train-pose: setup ## Train the bundled pose model and add it to model_repository (hours)
 	$(BIN)/farpose train training/configs/pose_64.yaml

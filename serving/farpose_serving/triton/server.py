@@ -1,0 +1,168 @@
+"""A running Triton server as a child of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from farpose_serving.triton.environment import TritonEnvironment
+from farpose_serving.triton.interpreter import TritonUnavailableError
+
+STOP_SECONDS: Final = 40
+"""What it is given to finish requests and unload models; Triton itself waits 30."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where it listens, on the same address."""
+
+    http: int = 8000
+    grpc: int = 8001
+    metrics: int = 8002
+
+
+class TritonServer:
+    """Starts a server, and stops it at the end of a `with` block.
+
+    Args:
+        environment: of `prepare`.
+        repository: a Triton model repository.
+        ports: must be free.
+        host: address to listen on.
+        arguments: passed on to `tritonserver`.
+        log: where its messages go; to this process's stderr when not given.
+
+    Raises:
+        TritonUnavailableError: the repository is missing or a port is in use.
+    """
+
+    def __init__(
+        self,
+        environment: TritonEnvironment,
+        repository: Path,
+        ports: Ports | None = None,
+        host: str = "127.0.0.1",
+        arguments: Sequence[str] = (),
+        log: Path | None = None,
+    ) -> None:
+        self.host, self.ports = host, ports or Ports()
+        if not repository.is_dir():
+            raise TritonUnavailableError(f"{repository}: no such model repository")
+        for port in (self.ports.http, self.ports.grpc, self.ports.metrics):
+            _refuse_used(host, port)
+        command = [
+            str(environment.server),
+            f"--model-repository={repository.resolve()}",
+            f"--backend-directory={environment.backends}",
+            f"--http-address={host}",
+            f"--http-port={self.ports.http}",
+            f"--grpc-address={host}",
+            f"--grpc-port={self.ports.grpc}",
+            f"--metrics-address={host}",
+            f"--metrics-port={self.ports.metrics}",
+            "--disable-auto-complete-config",
+            *arguments,
+        ]
+        with contextlib.ExitStack() as files:
+            output = None if log is None else files.enter_context(log.open("ab"))
+            # In a group of its own: Ctrl-C of a terminal reaches this process, which passes it on.
+            self._process = subprocess.Popen(  # noqa: S603
+                command,
+                env=environment.variables(),
+                stdout=output,
+                stderr=output,
+                process_group=0,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Of the server's process."""
+        return self._process.pid
+
+    def wait_until_ready(self, seconds: float) -> None:
+        """Return once all models are loaded.
+
+        Raises:
+            TritonUnavailableError: the server stopped, or is not ready in time.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.is_ready():
+            status = self._process.poll()
+            if status is not None:
+                raise TritonUnavailableError(
+                    f"Triton stopped before it was ready: {_ended(status)}"
+                )
+            if time.monotonic() > deadline:
+                raise TritonUnavailableError(f"Triton is not ready after {seconds:.0f} s")
+            time.sleep(0.1)
+
+    def is_ready(self) -> bool:
+        """Whether it answers, and all its models are loaded."""
+        connection = http.client.HTTPConnection(self.host, self.ports.http, timeout=2)
+        try:
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def wait(self) -> None:
+        """Until it stops.
+
+        Raises:
+            TritonUnavailableError: it did not stop because it was told to.
+        """
+        status = self._process.wait()
+        if status:
+            raise TritonUnavailableError(f"Triton stopped: {_ended(status)}")
+
+    def stop(self) -> None:
+        """Let it finish its requests, and end it."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+def _ended(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}, see its messages above"
+    return f"killed by {signal.Signals(-status).name}"
+
+
+def _refuse_used(host: str, port: int) -> None:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise TritonUnavailableError(
+                f"port {port} of {host} cannot be listened on ({error.strerror}): give another one"
+            ) from error
