@@ -1,7 +1,7 @@
 """`engine.json`: what an engine was built from, with what, and for which GPU.
 
-An engine only loads on the kind of GPU and the TensorRT version that it was built with. The manifest
-lets `farpose doctor` say so before a server starts.
+An engine only loads on the kind of GPU and the TensorRT version that it was built with. The
+manifest lets `farpose doctor` say so before a server starts.
 """
 
 from __future__ import annotations
