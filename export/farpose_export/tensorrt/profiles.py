@@ -13,9 +13,9 @@ OPT_BATCH_SIZE: Final = 8
 """What kernels are chosen for where the configuration prefers no batch size."""
 
 DYNAMIC_SIZES: Final[Mapping[str, ShapeRange]] = {
-    # Height, width, channels. The detector takes multiples of 32 and letterboxes to one of 320, 416
-    # and 640; 1280 is for crowds on large frames.
-    "images": ShapeRange(min=(320, 320, 3), opt=(640, 640, 3), max=(1280, 1280, 3)),
+    # Height, width, channels. The longer side is 1280 pixels at most, 640 by default; the shorter
+    # one is padded to the next multiple of 32 and no further, so 16:9 frames are 384 high.
+    "images": ShapeRange(min=(32, 32, 3), opt=(384, 640, 3), max=(1280, 1280, 3)),
     # A fused graph: one frame and the boxes in it.
     "image": ShapeRange(min=(64, 64, 3), opt=(1080, 1920, 3), max=(2160, 3840, 3)),
     "boxes": ShapeRange(min=(1, 4), opt=(8, 4), max=(64, 4)),
