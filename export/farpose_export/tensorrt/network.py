@@ -78,7 +78,9 @@ def build_plan(
     # Version 11 has no other kind of network and ignores the flag.
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
-    _parse(trt, network, log, onnx_path)
+    # The parser holds the weights: it must live until the engine is built. So must the cache.
+    parser = trt.OnnxParser(network, log)
+    _parse(parser, log, onnx_path)
     config = builder.create_builder_config()
     if settings.tf32:
         config.set_flag(trt.BuilderFlag.TF32)
@@ -87,15 +89,14 @@ def build_plan(
     if settings.workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
     _add_profile(builder, config, network, ranges)
-    _set_timing_cache(config, timing_cache)
+    cache = _set_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineBuildError(f"{onnx_path}: TensorRT builds no engine{_said(log)}")
-    return BuiltPlan(bytes(plan), bytes(config.get_timing_cache().serialize()))
+    return BuiltPlan(bytes(plan), bytes(cache.serialize()))
 
 
-def _parse(trt: ModuleType, network: Any, log: Any, onnx_path: Path) -> None:
-    parser = trt.OnnxParser(network, log)
+def _parse(parser: Any, log: Any, onnx_path: Path) -> None:
     if parser.parse_from_file(str(onnx_path)):
         return
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
@@ -126,12 +127,12 @@ def _add_profile(builder: Any, config: Any, network: Any, ranges: Mapping[str, S
         raise EngineBuildError(f"the shapes {dict(ranges)} do not fit the graph's inputs")
 
 
-def _set_timing_cache(config: Any, content: bytes) -> None:
+def _set_timing_cache(config: Any, content: bytes) -> Any:
     """Take timings over; where the library does not accept them, begin anew."""
     for candidate in (content, b""):
         cache = config.create_timing_cache(candidate)
         if cache is not None and config.set_timing_cache(cache, False):
-            return
+            return cache
     raise EngineBuildError("TensorRT takes no timing cache, not even an empty one")
 
 
