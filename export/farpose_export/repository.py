@@ -174,8 +174,8 @@ def _refuse_neighbour(folder: Path, config: pb.ModelConfig, precision: str) -> N
     there = _newest_precision(folder)
     if found.backend != config.backend or (there is not None and there != precision):
         raise RepositoryWriteError(
-            f"{folder} is {there or 'a model'} of backend {found.backend}, this one is {precision} of "
-            f"{config.backend}: a repository has one precision and backend, give another "
+            f"{folder} is {there or 'a model'} of backend {found.backend}, this one is {precision} "
+            f"of {config.backend}: a repository has one precision and backend, give another "
             "--repository"
         )
 

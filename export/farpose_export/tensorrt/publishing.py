@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -67,5 +68,5 @@ def publish_engine(
         raise RepositoryWriteError(f"{folder}: cannot be written ({error.strerror})") from error
     finally:
         for path in new:
-            if path.is_dir() and not any(path.iterdir()):
+            with contextlib.suppress(OSError):  # not empty, as it should be, or never made
                 path.rmdir()
