@@ -20,8 +20,6 @@ from farpose_export.tensorrt.manifest import (
     ManifestError,
 )
 
-TRITON_RELEASE: Final = "NVIDIA_TRITON_SERVER_VERSION"
-
 LIBRARY_FOLDERS: Final = (
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -84,7 +82,9 @@ def engine_findings(subject: str, folder: Path, host: EngineHost) -> Iterator[Fi
         yield warning(subject, f"nothing is known of its engine: {error}")
         return
     if hashlib.sha256(plan.read_bytes()).hexdigest() != manifest.plan_sha256:
-        yield problem(subject, f"{PLAN_FILE} is not the file that {MANIFEST_FILE} is about: {AGAIN}")
+        yield problem(
+            subject, f"{PLAN_FILE} is not the file that {MANIFEST_FILE} is about: {AGAIN}"
+        )
     yield from _gpus(subject, manifest.gpu, host.gpus)
     yield from _tensorrt(subject, manifest, host)
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import onnx
 from tritonclient.grpc import model_config_pb2 as pb
@@ -21,14 +20,12 @@ from farpose_export.tensorrt.library import load_tensorrt
 from farpose_export.tensorrt.manifest import (
     MANIFEST_FILE,
     PLAN_FILE,
+    TRITON_RELEASE,
     EngineManifest,
     ShapeRange,
 )
 from farpose_export.tensorrt.network import BuilderSettings, build_plan
 from farpose_export.tensorrt.profiles import DYNAMIC_SIZES, profiles
-
-TRITON_RELEASE: Final = "NVIDIA_TRITON_SERVER_VERSION"
-"""The variable that NVIDIA's Triton containers have their release in, such as "25.06"."""
 
 
 @dataclass(frozen=True)

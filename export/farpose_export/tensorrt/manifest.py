@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 PLAN_FILE: Final = "model.plan"
 MANIFEST_FILE: Final = "engine.json"
 
+TRITON_RELEASE: Final = "NVIDIA_TRITON_SERVER_VERSION"
+"""The variable that NVIDIA's Triton containers have their release in, such as "25.06"."""
+
 
 class ManifestError(ValueError):
     """An `engine.json` cannot be read; the message names it."""

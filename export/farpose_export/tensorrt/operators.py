@@ -153,7 +153,7 @@ class _Walk:
         number = self._tensors.types.get(name, TensorProto.UNDEFINED)
         if number == TensorProto.UNDEFINED:
             return None
-        return TYPE_NAMES.get(number, TensorProto.DataType.Name(number))
+        return str(TYPE_NAMES.get(number, TensorProto.DataType.Name(number)))
 
     def _uint8(self, node: onnx.NodeProto) -> Iterator[str]:
         """UINT8 is a type of inputs and outputs of the network, which a Cast makes FP32 or FP16."""

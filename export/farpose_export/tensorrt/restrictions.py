@@ -17,7 +17,7 @@ from farpose_export.tensorrt.tensors import Tensors
 
 MAX_TOP_K: Final = 3840
 
-RESIZE_CHOICES: Final = {
+RESIZE_CHOICES: Final[dict[str, set[str] | set[int]]] = {
     "mode": {"nearest", "linear"},
     "coordinate_transformation_mode": {
         "half_pixel",

@@ -45,7 +45,7 @@ def _value(node: onnx.NodeProto) -> NDArray[np.generic] | None:
     value = onnx.helper.get_attribute_value(attribute)
     match attribute.name:
         case "value":
-            return onnx.numpy_helper.to_array(value)
+            return np.asarray(onnx.numpy_helper.to_array(value))
         case "value_float" | "value_floats":
             return np.asarray(value, np.float32)
         case "value_int" | "value_ints":
