@@ -1,8 +1,8 @@
 """The `tensorrt` package: imported when it is needed, in a version that is known.
 
 One way of building serves TensorRT 10 and 11. Every name used of the package was looked up in the
-Python bindings of 10.13.0 and 11.4.0; what differs is left alone: the builder flags for FP16 and
-INT8, calibrators and implicit batches, which 11 no longer has.
+Python bindings of 10.7.0, 10.13.0 and 11.4.0; what differs is left alone: the builder flags for
+FP16 and INT8, calibrators and implicit batches, which 11 no longer has.
 """
 
 from __future__ import annotations
