@@ -20,6 +20,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from farpose.engines.repository import read_config
 from farpose.repository import RepositoryError
 from farpose_export.model_config import config_text, same_contract
+from farpose_export.tensorrt.manifest import MANIFEST_FILE, EngineManifest, ManifestError
 
 MODEL_FILE: Final = "model.onnx"
 REPORT_FILE: Final = "parity.json"
@@ -64,7 +65,7 @@ def write_version(repository: Path, publication: Publication) -> Path:
     folder = repository / publication.config.name
     new = [path for path in (folder, repository) if not path.exists()]
     try:
-        _refuse(repository, publication)
+        check_place(repository, publication.config, precision_of(publication.graph))
         folder.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
         try:
@@ -82,24 +83,29 @@ def _write(folder: Path, partial: Path, publication: Publication) -> Path:
     version = partial / "version"
     version.mkdir()
     model = publication.graph.SerializeToString()
-    _write_file(version / MODEL_FILE, model)
+    write_file(version / MODEL_FILE, model)
     report = {**publication.report, "model_sha256": hashlib.sha256(model).hexdigest()}
-    _write_file(version / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
-    config = folder / "config.pbtxt"
-    if not config.is_file():
-        _write_file(partial / "config.pbtxt", config_text(publication.config).encode())
-        (partial / "config.pbtxt").replace(config)
+    write_file(version / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
+    write_config(folder, partial, publication.config)
     checkpoint = publication.checkpoint
     kept = folder / CHECKPOINT_FILE
     if checkpoint is not None and not (kept.exists() and kept.samefile(checkpoint)):
         shutil.copyfile(checkpoint, partial / CHECKPOINT_FILE)
-    target = _rename_to_next(version, folder)
+    target = rename_to_next(version, folder)
     if (partial / CHECKPOINT_FILE).is_file():
         (partial / CHECKPOINT_FILE).replace(kept)
     return target
 
 
-def _rename_to_next(version: Path, folder: Path) -> Path:
+def write_config(folder: Path, partial: Path, config: pb.ModelConfig) -> None:
+    """Give a model's folder its `config.pbtxt`, through a temporary folder, if it has none."""
+    target = folder / "config.pbtxt"
+    if not target.is_file():
+        write_file(partial / target.name, config_text(config).encode())
+        (partial / target.name).replace(target)
+
+
+def rename_to_next(version: Path, folder: Path) -> Path:
     """Give a version the next number; another export may take one at the same time."""
     while True:
         taken = [int(v.name) for v in folder.iterdir() if v.name.isdecimal()]
@@ -111,16 +117,20 @@ def _rename_to_next(version: Path, folder: Path) -> Path:
                 raise
 
 
-def _write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file and wait until the disk has it."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _refuse(repository: Path, publication: Publication) -> None:
-    """Raise for a repository that this model does not belong into."""
-    config = publication.config
+def check_place(repository: Path, config: pb.ModelConfig, precision: str) -> None:
+    """Refuse a repository that a model does not belong into.
+
+    Raises:
+        RepositoryWriteError: see `write_version`.
+    """
     if not NAME.fullmatch(config.name):
         raise RepositoryWriteError(
             f"{config.name!r} is no name of a model: use letters, digits, '_', '-' and '.'"
@@ -139,7 +149,7 @@ def _refuse(repository: Path, publication: Publication) -> None:
             f"{repository} holds other things than models: give a model repository or a new folder"
         )
     for folder in models:
-        _refuse_neighbour(folder, publication)
+        _refuse_neighbour(folder, config, precision)
 
 
 def _visible(folder: Path) -> set[str]:
@@ -147,12 +157,11 @@ def _visible(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
-def _refuse_neighbour(folder: Path, publication: Publication) -> None:
+def _refuse_neighbour(folder: Path, config: pb.ModelConfig, precision: str) -> None:
     try:
         found = read_config(folder / "config.pbtxt")
     except RepositoryError as error:
         raise RepositoryWriteError(str(error)) from error
-    config = publication.config
     if folder.name == config.name:
         found.name = found.name or folder.name
         if not same_contract(found, config):
@@ -162,24 +171,34 @@ def _refuse_neighbour(folder: Path, publication: Publication) -> None:
             )
     if found.backend not in ("onnxruntime", "tensorrt"):
         return
-    wanted = _precision(publication.graph)
     there = _newest_precision(folder)
-    if found.backend != config.backend or (there is not None and there != wanted):
+    if found.backend != config.backend or (there is not None and there != precision):
         raise RepositoryWriteError(
-            f"{folder} is {there or 'a model'} of backend {found.backend}, this one is {wanted} of "
-            f"{config.backend}: a repository has one precision and backend, give another "
+            f"{folder} is {there or 'a model'} of backend {found.backend}, this one is {precision} "
+            f"of {config.backend}: a repository has one precision and backend, give another "
             "--repository"
         )
 
 
 def _newest_precision(folder: Path) -> str | None:
-    versions = [path for path in folder.glob(f"*/{MODEL_FILE}") if path.parent.name.isdecimal()]
+    versions = [
+        path
+        for name in (MODEL_FILE, MANIFEST_FILE)
+        for path in folder.glob(f"*/{name}")
+        if path.parent.name.isdecimal()
+    ]
     if not versions:
         return None
     newest = max(versions, key=lambda path: int(path.parent.name))
-    return _precision(onnx.load(str(newest), load_external_data=False))
+    if newest.name == MANIFEST_FILE:
+        try:
+            return EngineManifest.load(newest).precision
+        except ManifestError as error:
+            raise RepositoryWriteError(str(error)) from error
+    return precision_of(onnx.load(str(newest), load_external_data=False))
 
 
-def _precision(graph: onnx.ModelProto) -> str:
+def precision_of(graph: onnx.ModelProto) -> str:
+    """What a graph's metadata say of its precision."""
     facts = {entry.key: entry.value for entry in graph.metadata_props}
     return facts.get("precision", FIRST_PRECISION)

@@ -46,7 +46,7 @@ def onnx_models(repository: Path) -> dict[str, RepositoryModel]:
         if config_path.is_file():
             config = read_config(config_path)
             if config.backend == "onnxruntime":
-                models[folder.name] = _model(folder, config)
+                models[folder.name] = newest_version(folder, config)
     if not models:
         raise RepositoryError(f"{repository}: holds no model folder with a config.pbtxt")
     return models
@@ -60,7 +60,8 @@ def read_config(path: Path) -> model_config_pb2.ModelConfig:
         raise RepositoryError(f"{path}: not a Triton model configuration: {error}") from error
 
 
-def _model(folder: Path, config: model_config_pb2.ModelConfig) -> RepositoryModel:
+def newest_version(folder: Path, config: model_config_pb2.ModelConfig) -> RepositoryModel:
+    """The version of a model that is served; `RepositoryError` if there is none."""
     if config.name and config.name != folder.name:
         raise RepositoryError(f"{folder}: its config.pbtxt calls the model {config.name!r}")
     versions = [int(v.name) for v in folder.iterdir() if v.name.isdecimal() and v.is_dir()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,28 @@ from farpose_training.models.network import PoseNet
 PICTURES = 20
 
 HRNET = {"backbone": {"kind": "timm", "name": "hrnet_w18_small"}}
+
+
+NVIDIA_SMI = """#!/bin/sh
+case "$1" in
+--query-gpu=*) echo "$SMI_GPUS" ;;
+"") echo "| NVIDIA-SMI 550.54.15    Driver Version: 550.54.15    CUDA Version: 12.4     |" ;;
+*) echo "unknown option $1" >&2; exit 2 ;;
+esac
+"""
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with one GPU, as far as `nvidia-smi` tells; `SMI_GPUS` has its lines."""
+    path = tmp_path_factory.mktemp("driver") / "nvidia-smi"
+    path.write_text(NVIDIA_SMI)
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SMI_GPUS", "GPU-1a2b, NVIDIA L4, 8.9, 550.54.15")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("NVIDIA_TRITON_SERVER_VERSION", raising=False)
+    return path
 
 
 @pytest.fixture(scope="session")

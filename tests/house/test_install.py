@@ -83,6 +83,19 @@ def test_the_wheel_alone_serves_the_bundled_models(empty_environment: Path, bus:
     assert len(answer["people"]) >= 3
 
 
+def test_the_doctor_finds_nothing_wrong_with_the_wheel_alone(empty_environment: Path):
+    done = subprocess.run(
+        [empty_environment / "bin/farpose", "doctor"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "person_detector/1: onnxruntime" in done.stdout
+    assert done.stdout.endswith("no problems\n")
+
+
 def test_the_wheel_brings_no_training(empty_environment: Path):
     probe = "import importlib.util as u; print([m for m in ('torch','timm') if u.find_spec(m)])"
     done = subprocess.run(
