@@ -16,6 +16,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from farpose.engines.repository import read_config
 from farpose_export.model_config import fused_config, pose_config
 from farpose_export.repository import Publication, RepositoryWriteError, write_version
+from farpose_export.tensorrt.command import export_engine
 from farpose_export.tensorrt.engine import EngineSettings, build_engine
 from farpose_export.tensorrt.gpu import GpuError
 from farpose_export.tensorrt.library import MissingTensorRTError, load_tensorrt
@@ -174,6 +175,17 @@ def test_publishing_adds_versions_for_tritons_tensorrt_backend(
         "2",
         "config.pbtxt",
     }
+
+
+def test_a_models_newest_version_becomes_an_engine(
+    trt: ModuleType, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    export_engine(repository / "person_detector", tmp_path / "engines", tf32=True)
+    version = tmp_path / "engines/person_detector/1"
+    assert EngineManifest.load(version / "engine.json").tf32
+    assert capsys.readouterr().out == (
+        f"{version}: fp32 for NVIDIA L4, TensorRT {trt.__version__}\n"
+    )
 
 
 def test_engines_and_onnx_files_do_not_share_a_repository(

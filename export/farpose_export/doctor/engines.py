@@ -31,7 +31,7 @@ LIBRARY_FOLDERS: Final = (
 
 PACKAGES: Final = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
 
-AGAIN: Final = "build the engine again here with farpose export --target tensorrt"
+AGAIN: Final = "build the engine again here with farpose export-engine"
 
 
 @dataclass(frozen=True)
