@@ -184,7 +184,7 @@ def test_the_bundled_studies_are_valid(monkeypatch: pytest.MonkeyPatch):
         if "rows" in yaml.safe_load(path.read_text())
     }
     sizes = {name: len(expand(study)) for name, study in studies.items()}
-    assert sizes == {"cdkd": 42, "tune_32": 12, "tune_64": 12, "smoke": 8}
+    assert sizes == {"cdkd": 48, "tune_32": 24, "tune_64": 12, "smoke": 8}
     runs = {run.key: run.config for run in expand(studies["cdkd"])}
     teacher = Path("docs/study/teacher_256.safetensors")
     assert {config.bank.teacher for config in runs.values()} == {teacher}
@@ -193,4 +193,4 @@ def test_the_bundled_studies_are_valid(monkeypatch: pytest.MonkeyPatch):
     assert runs["32", "necm", 0].distillation.temperature.tau == 1
     for name in ("tune_32", "tune_64"):  # as many trials for the baseline as for the distiller
         distilled = [run.config.distillation is not None for run in expand(studies[name])]
-        assert distilled == [False] * 6 + [True] * 6
+        assert 2 * sum(distilled) == len(distilled)

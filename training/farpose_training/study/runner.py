@@ -118,7 +118,7 @@ class Runner:
             "cores": self._machine.cores,
             "threads": run.config.threads,
             "torch": torch.__version__,
-            "seconds": round(seconds_spent(folder)),
+            "seconds": round(seconds_spent(folder), 1),
         }
         self._ledger.add(run, facts, scores)
         first = scores_of(self._study, run.config)[0]
