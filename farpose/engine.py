@@ -21,6 +21,14 @@ class UnknownModelError(EngineError):
     """The engine has no model of that name."""
 
 
+class EngineUnavailableError(EngineError):
+    """Nobody runs models at the moment, or too many others wait: it may work a little later."""
+
+
+class EngineTimeoutError(EngineError):
+    """The answer did not come in time."""
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """One input or output of a model."""

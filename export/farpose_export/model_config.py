@@ -20,6 +20,10 @@ PREFERRED_BATCH_SIZES: Final = (8, 16, 32, 64)
 DETECTOR_BATCH_SIZE: Final = 16
 """Pictures of one size in one run of the detector."""
 
+LABEL_FILE: Final = "keypoints.txt"
+"""Names of a pose model's joints, a line each, beside its `config.pbtxt`: Triton serves them as the
+labels of `scores`."""
+
 WARM_DETECTOR_SIZES: Final = (320, 640)
 """Sides of the pictures that the detector is warmed up with, pixels."""
 
@@ -49,7 +53,12 @@ def pose_config(
         max_batch_size=MAX_BATCH_SIZE,
         input=[pb.ModelInput(name="crops", data_type=pb.TYPE_UINT8, dims=crop)],
         output=[
-            pb.ModelOutput(name=output, data_type=pb.TYPE_FP32, dims=dims)
+            pb.ModelOutput(
+                name=output,
+                data_type=pb.TYPE_FP32,
+                dims=dims,
+                label_filename=LABEL_FILE if output == "scores" else "",
+            )
             for output, dims in outputs.items()
         ],
         instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
@@ -104,10 +113,12 @@ def same_contract(one: pb.ModelConfig, other: pb.ModelConfig) -> bool:
 
     Scheduling may differ: who runs a server tunes it.
     """
-    return all(
-        getattr(one, field) == getattr(other, field)
-        for field in ("name", "backend", "max_batch_size", "input", "output")
-    )
+    return _contract(one) == _contract(other)
+
+
+def _contract(config: pb.ModelConfig) -> tuple[object, ...]:
+    tensors = [(t.name, t.data_type, tuple(t.dims)) for t in (*config.input, *config.output)]
+    return config.name, config.backend, config.max_batch_size, len(config.input), tensors
 
 
 def _batching(preferred: tuple[int, ...]) -> pb.ModelDynamicBatching:

@@ -18,8 +18,9 @@ import onnx
 from tritonclient.grpc import model_config_pb2 as pb
 
 from farpose.engines.repository import read_config
+from farpose.keypoints import keypoint_set
 from farpose.repository import RepositoryError
-from farpose_export.model_config import config_text, same_contract
+from farpose_export.model_config import LABEL_FILE, config_text, same_contract
 from farpose_export.tensorrt.manifest import MANIFEST_FILE, EngineManifest, ManifestError
 
 MODEL_FILE: Final = "model.onnx"
@@ -86,7 +87,7 @@ def _write(folder: Path, partial: Path, publication: Publication) -> Path:
     write_file(version / MODEL_FILE, model)
     report = {**publication.report, "model_sha256": hashlib.sha256(model).hexdigest()}
     write_file(version / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
-    write_config(folder, partial, publication.config)
+    write_config(folder, partial, publication.config, publication.graph)
     checkpoint = publication.checkpoint
     kept = folder / CHECKPOINT_FILE
     if checkpoint is not None and not (kept.exists() and kept.samefile(checkpoint)):
@@ -97,12 +98,21 @@ def _write(folder: Path, partial: Path, publication: Publication) -> Path:
     return target
 
 
-def write_config(folder: Path, partial: Path, config: pb.ModelConfig) -> None:
-    """Give a model's folder its `config.pbtxt`, through a temporary folder, if it has none."""
-    target = folder / "config.pbtxt"
-    if not target.is_file():
-        write_file(partial / target.name, config_text(config).encode())
-        (partial / target.name).replace(target)
+def write_config(
+    folder: Path, partial: Path, config: pb.ModelConfig, graph: onnx.ModelProto
+) -> None:
+    """Give a model's folder its `config.pbtxt` and joint names, if it has none.
+
+    They are written to a temporary folder first.
+    """
+    joints = _facts(graph).get("keypoint_set")
+    files = {"config.pbtxt": config_text(config)}
+    if joints is not None:
+        files[LABEL_FILE] = "".join(f"{joint}\n" for joint in keypoint_set(joints).joints)
+    for name, text in reversed(files.items()):  # the configuration refers to the names
+        if not (folder / name).is_file():
+            write_file(partial / name, text.encode())
+            (partial / name).replace(folder / name)
 
 
 def rename_to_next(version: Path, folder: Path) -> Path:
@@ -200,5 +210,8 @@ def _newest_precision(folder: Path) -> str | None:
 
 def precision_of(graph: onnx.ModelProto) -> str:
     """What a graph's metadata say of its precision."""
-    facts = {entry.key: entry.value for entry in graph.metadata_props}
-    return facts.get("precision", FIRST_PRECISION)
+    return _facts(graph).get("precision", FIRST_PRECISION)
+
+
+def _facts(graph: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in graph.metadata_props}

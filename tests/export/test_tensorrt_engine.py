@@ -13,7 +13,9 @@ import stand_in_tensorrt as names
 from stand_in_tensorrt import VERSIONS, Builder, stand_in
 from tritonclient.grpc import model_config_pb2 as pb
 
+from farpose.engines.model_config import label_file
 from farpose.engines.repository import read_config
+from farpose.keypoints import COCO17
 from farpose_export.model_config import fused_config, pose_config
 from farpose_export.repository import Publication, RepositoryWriteError, write_version
 from farpose_export.tensorrt.command import export_engine
@@ -174,7 +176,11 @@ def test_publishing_adds_versions_for_tritons_tensorrt_backend(
         "1",
         "2",
         "config.pbtxt",
+        "keypoints.txt",
     }
+    assert label_file(config) == "keypoints.txt"
+    labels = (tmp_path / "lowres_pose/keypoints.txt").read_text().split()
+    assert labels == list(COCO17.joints)
 
 
 def test_a_models_newest_version_becomes_an_engine(

@@ -51,16 +51,16 @@ def publish_engine(
         TensorRTError, GpuError, ProfileError: see `build_engine`; the repository is as it was.
     """
     config = tensorrt_config(config)
-    precision = precision_of(onnx.load(str(onnx_path), load_external_data=False))
+    graph = onnx.load(str(onnx_path), load_external_data=False)
     folder = repository / config.name
     new = [path for path in (folder, repository) if not path.exists()]
     try:
-        check_place(repository, config, precision)
+        check_place(repository, config, precision_of(graph))
         folder.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
         try:
             manifest = build_engine(onnx_path, partial / "version", config, settings)
-            write_config(folder, partial, config)
+            write_config(folder, partial, config, graph)
             return rename_to_next(partial / "version", folder), manifest
         finally:
             shutil.rmtree(partial, ignore_errors=True)
