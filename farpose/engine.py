@@ -21,6 +21,19 @@ class UnknownModelError(EngineError):
     """The engine has no model of that name."""
 
 
+class InvalidInputError(EngineError):
+    """A model refused what it was given.
+
+    Args:
+        message: for people.
+        reason: the model's own words.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class EngineUnavailableError(EngineError):
     """Nobody runs models at the moment, or too many others wait: it may work a little later."""
 

@@ -72,9 +72,14 @@ class OnnxRuntimeEngine:
         """See `Engine.metadata`."""
         return self._model(model).metadata
 
-    def models(self) -> tuple[ModelMetadata, ...]:
+    @property
+    def loaded(self) -> tuple[ModelMetadata, ...]:
         """What is known of every model."""
         return tuple(model.metadata for model in self._models.values())
+
+    async def models(self) -> tuple[ModelMetadata, ...]:
+        """`loaded`, for those who may have an engine elsewhere."""
+        return self.loaded
 
     def close(self) -> None:
         """Let running inference finish and free the threads."""

@@ -108,7 +108,7 @@ def _repository_model(path: Path) -> RepositoryModel:
 
 
 def _takes_images(engine: OnnxRuntimeEngine) -> bool:
-    return any(i.name == "images" for metadata in engine.models() for i in metadata.inputs)
+    return any(i.name == "images" for metadata in engine.loaded for i in metadata.inputs)
 
 
 def _checkpoint_engine(path: Path, flip: bool) -> Engine:

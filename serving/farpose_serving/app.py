@@ -11,9 +11,10 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from farpose_serving import pose, status
+from farpose_serving.backends import ServedEngine
 from farpose_serving.problems import add_problem_handlers
 from farpose_serving.request_ids import RequestIds
-from farpose_serving.service import ServedEngine, running_service
+from farpose_serving.service import running_service
 from farpose_serving.settings import Settings
 
 

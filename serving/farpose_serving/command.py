@@ -32,6 +32,9 @@ def serve(
     engine: Annotated[
         EngineName | None, typer.Option(help="What runs the models [FARPOSE_ENGINE]")
     ] = None,
+    triton_url: Annotated[
+        str | None, typer.Option(help="HOST:PORT of Triton's gRPC endpoint [FARPOSE_TRITON_URL]")
+    ] = None,
     device: Annotated[Device | None, typer.Option(help="Where they run [FARPOSE_DEVICE]")] = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on, 127.0.0.1 [FARPOSE_HOST]")
@@ -44,6 +47,7 @@ def serve(
     """Serve POST /pose over HTTP until Ctrl-C or SIGTERM."""
     options: dict[str, Any] = {
         "engine": engine,
+        "triton_url": triton_url,
         "device": device,
         "host": host,
         "port": port,

@@ -6,24 +6,21 @@ import asyncio
 from typing import Annotated, Final
 
 import cv2
-import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
-from numpy.typing import NDArray
 
 from farpose.drawing import draw_people
-from farpose.engine import EngineError
 from farpose.images import decode_image
 from farpose.people import People
 from farpose_serving.answers import PoseAnswer
 from farpose_serving.pictures import BINARY, REQUEST_BODY, read_picture
 from farpose_serving.problems import (
+    DEADLINE,
     INTERNAL,
     INVALID_REQUEST,
     NOT_READY,
     TOO_LARGE,
     UNREADABLE_IMAGE,
     UNSUPPORTED_TYPE,
-    ProblemError,
     problem_responses,
 )
 from farpose_serving.queries import PoseQuery, pose_query, query_parameters
@@ -45,7 +42,13 @@ router = APIRouter()
     responses={
         200: {"content": {"image/jpeg": {"schema": BINARY}, "image/png": {"schema": BINARY}}},
         **problem_responses(
-            UNREADABLE_IMAGE, TOO_LARGE, UNSUPPORTED_TYPE, INVALID_REQUEST, INTERNAL, NOT_READY
+            UNREADABLE_IMAGE,
+            TOO_LARGE,
+            UNSUPPORTED_TYPE,
+            INVALID_REQUEST,
+            INTERNAL,
+            NOT_READY,
+            DEADLINE,
         ),
     },
     openapi_extra={"parameters": query_parameters(), "requestBody": REQUEST_BODY},
@@ -61,30 +64,19 @@ async def find_people(
     declared type. A picture that is cut off, be it by its last two bytes, is refused: half a
     picture would silently lose people. Nobody there is an empty list.
     """
-    await _check_pose_model(service, query.pose_model)
     picture = await read_picture(request, service.settings.max_body_bytes)
+    async with asyncio.timeout(service.settings.deadline_ms / 1e3):
+        result = await service.backend.find(picture, query)
     if query.format == "image":
-        return await _drawn(service, picture, query)
-    result = await service.pipeline(picture, query)
+        drawn, media_type = await asyncio.to_thread(
+            _draw, picture, service.settings.max_pixels, result.people
+        )
+        return Response(drawn, media_type=media_type)
     return PoseAnswer.from_result(result, request_id(request), variances=query.variances)
 
 
-async def _check_pose_model(service: Service, name: str) -> None:
-    """Judge the option apart from the run, whose failures are not the caller's fault."""
-    try:
-        await service.pipeline.pose_model(name)
-    except EngineError as error:
-        raise ProblemError(INVALID_REQUEST, f"pose_model: {error}.") from None
-
-
-async def _drawn(service: Service, picture: bytes, query: PoseQuery) -> Response:
-    frame = await asyncio.to_thread(decode_image, picture, service.settings.max_pixels)
-    result = await service.pipeline(frame, query)
-    content, media_type = await asyncio.to_thread(_draw, frame, result.people)
-    return Response(content, media_type=media_type)
-
-
-def _draw(frame: NDArray[np.uint8], people: People) -> tuple[bytes, str]:
+def _draw(picture: bytes, max_pixels: int, people: People) -> tuple[bytes, str]:
+    frame = decode_image(picture, max_pixels)
     drawn = draw_people(frame, people)[:, :, ::-1]
     if max(frame.shape) <= JPEG_MAX_SIDE:
         _, encoded = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from farpose.engine import EngineTimeoutError, EngineUnavailableError, UnknownModelError
 from farpose.geometry import BoxError
 from farpose.images import ImageError, ImageFormatError, ImageTooLargeError
+from farpose.remote_pipeline import OptionsError
 from farpose_serving.request_ids import REQUEST_ID_HEADER, request_id
 
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -42,6 +44,9 @@ UNSUPPORTED_TYPE: Final = Kind(415, "unsupported-type", "The type is not support
 INVALID_REQUEST: Final = Kind(422, "invalid-request", "The request is not valid")
 INTERNAL: Final = Kind(500, "internal", "The service failed")
 NOT_READY: Final = Kind(503, "not-ready", "The service is not ready")
+DEADLINE: Final = Kind(504, "deadline", "The answer did not come in time")
+
+RETRY: Final = {"Retry-After": "1"}
 
 
 class ProblemDetails(BaseModel):
@@ -103,8 +108,14 @@ def describe(error: Exception) -> ProblemError:
         case ImageError():
             whole = "send one whole JPEG, PNG or WebP picture"
             return ProblemError(UNREADABLE_IMAGE, _sentence(error, whole))
-        case BoxError():
+        case BoxError() | OptionsError():
             return ProblemError(INVALID_REQUEST, _sentence(error))
+        case EngineUnavailableError() | UnknownModelError():
+            detail = "The models do not answer at the moment: try again a little later."
+            return ProblemError(NOT_READY, detail, RETRY)
+        case EngineTimeoutError() | TimeoutError():
+            detail = "The people were not found within the deadline: try again a little later."
+            return ProblemError(DEADLINE, detail, RETRY)
         case ClientDisconnect():
             return ProblemError(INCOMPLETE_BODY, "The connection ended early: send it again.")
         case HTTPException():
@@ -123,9 +134,23 @@ def add_problem_handlers(app: FastAPI) -> None:
         problem = describe(error)
         if problem.kind is INTERNAL:  # the traceback follows from the server
             logger.error("request %s failed: %s", request_id(request), type(error).__name__)
+        elif problem.kind in (NOT_READY, DEADLINE):
+            logger.warning("request %s was not answered: %s", request_id(request), error)
         return _response(request, problem)
 
-    for kind in (ProblemError, ImageError, BoxError, ClientDisconnect, HTTPException, Exception):
+    for kind in (
+        ProblemError,
+        ImageError,
+        BoxError,
+        OptionsError,
+        EngineUnavailableError,
+        UnknownModelError,
+        EngineTimeoutError,
+        TimeoutError,
+        ClientDisconnect,
+        HTTPException,
+        Exception,
+    ):
         app.add_exception_handler(kind, answer)
 
 

@@ -9,10 +9,11 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from farpose.engines.onnxruntime import Device
+from farpose.engines.triton import DEFAULT_URL
 from farpose.images import MAX_PIXELS
 from farpose.repository import default_repository
 
-EngineName = Literal["onnxruntime"]
+EngineName = Literal["onnxruntime", "triton", "triton-pipeline"]
 
 
 class Settings(BaseSettings):
@@ -34,10 +35,14 @@ class Settings(BaseSettings):
     """TCP port to listen on."""
 
     engine: EngineName = "onnxruntime"
-    """What runs the models: ONNX Runtime in this process."""
+    """What runs the models: ONNX Runtime in this process, the models of a Triton server, or that
+    server's `pose_pipeline`, which takes whole pictures."""
+
+    triton_url: str = Field(DEFAULT_URL, pattern=r"^.+:\d+$")
+    """`HOST:PORT` of the server's gRPC endpoint."""
 
     device: Device = "cpu"
-    """Where the models run; `cuda` needs farpose[serve-gpu]."""
+    """Where the models run in this process; `cuda` needs farpose[serve-gpu]."""
 
     repository: Path = Field(default_factory=default_repository)
     """Folder of the models: a Triton model repository."""
@@ -50,3 +55,6 @@ class Settings(BaseSettings):
 
     max_pixels: int = Field(MAX_PIXELS, ge=1, le=150_000_000)
     """Larger pictures (width x height) are refused before they are decoded."""
+
+    deadline_ms: int = Field(10_000, ge=1, le=600_000)
+    """A picture that takes longer is answered with 504, milliseconds."""

@@ -21,7 +21,7 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """The models are loaded, checked and warmed up."""
+    """Pictures can be sent."""
 
     status: Literal["ready"] = "ready"
 
@@ -86,14 +86,15 @@ async def live() -> Live:
     "/health/ready",
     summary="Whether pictures can be sent",
     responses=problem_responses(NOT_READY),
-    dependencies=[Depends(service_of)],
 )
-async def ready() -> Ready:
-    """Answer 200 once the models are loaded, checked and warmed up, 503 before."""
+async def ready(service: Annotated[Service, Depends(service_of)]) -> Ready:
+    """Answer 200 while pictures can be sent: models are loaded, a Triton server is there."""
+    await service.backend.check()
     return Ready()
 
 
 @router.get("/models", summary="Which models there are", responses=problem_responses(NOT_READY))
 async def models(service: Annotated[Service, Depends(service_of)]) -> Models:
     """List the models with their inputs, outputs and properties."""
-    return Models(models=[Model.from_metadata(metadata) for metadata in service.engine.models()])
+    found = await service.backend.models()
+    return Models(models=[Model.from_metadata(metadata) for metadata in found])

@@ -46,7 +46,7 @@ def test_rtmdet_becomes_a_person_detector(
     assert parity["min_iou"] > 0.999
     assert parity["max_score"] < 1e-4
     engine = OnnxRuntimeEngine(tmp_path)
-    facts = engine.models()[0].properties
+    facts = engine.loaded[0].properties
     engine.close()
     assert facts["source_weights"] == "rtmdet_nano.onnx"
     assert facts["source_sha256"] == parity["source_sha256"]

@@ -37,8 +37,8 @@ class RecordingEngine:
     async def metadata(self, model: str) -> ModelMetadata:
         return await self.inner.metadata(model)
 
-    def models(self) -> tuple[ModelMetadata, ...]:
-        return self.inner.models()
+    async def models(self) -> tuple[ModelMetadata, ...]:
+        return await self.inner.models()
 
 
 @pytest.fixture(scope="session")

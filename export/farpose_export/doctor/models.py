@@ -165,7 +165,7 @@ def _load(
 
 def _metadata(model: RepositoryModel) -> ModelMetadata:
     with OnnxRuntimeEngine.from_models([model], threads=1) as engine:
-        (metadata,) = engine.models()
+        (metadata,) = engine.loaded
         return metadata
 
 

@@ -1,0 +1,182 @@
+"""The engine over a Triton server: `tritonclient` over gRPC, on one channel."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+from tritonclient.grpc import model_config_pb2 as pb
+from tritonclient.grpc.aio import (
+    InferenceServerClient,
+    InferInput,
+    InferRequestedOutput,
+    InferResult,
+)
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from farpose.engine import (
+    EngineError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    InvalidInputError,
+    ModelMetadata,
+    Tensors,
+    UnknownModelError,
+)
+from farpose.engines.model_config import JOINT_SCORES, label_file, metadata_of
+
+DEFAULT_URL: Final = "127.0.0.1:8001"
+
+CHANNEL_ARGUMENTS: Final = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A server that comes back is found within a second; gRPC would wait up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+READY_SECONDS: Final = 2.0
+"""For the answer to whether a server is ready."""
+
+
+class TritonEngine:
+    """The models of a Triton server. Use it as an asynchronous context.
+
+    A request that was sent is never repeated by this class: one that brought a server down would
+    bring down the next one. A server that restarts is found again by itself.
+
+    Args:
+        url: `HOST:PORT` of its gRPC endpoint.
+        timeout: seconds that one inference may take, its waiting in the server's queue included.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, timeout: float = 10.0) -> None:
+        self.url = url
+        self._timeout = timeout
+        self._client = InferenceServerClient(url, channel_args=list(CHANNEL_ARGUMENTS))
+        self._known: dict[str, ModelMetadata] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection; what still runs fails."""
+        await self._client.close()
+
+    async def infer(self, model: str, inputs: Tensors) -> Tensors:
+        """See `Engine.infer`.
+
+        Raises:
+            UnknownModelError: the server has no such model.
+            EngineUnavailableError: nobody answers, the server is overloaded, or the model has been
+                replaced meanwhile.
+            EngineTimeoutError: no answer within the timeout.
+            EngineError: the model failed.
+        """
+        metadata = await self.metadata(model)
+        result = await self._infer(
+            model,
+            [_input(name, array) for name, array in inputs.items()],
+            [InferRequestedOutput(output.name) for output in metadata.outputs],
+        )
+        version = result.get_response().model_version
+        if version != metadata.version:
+            self._known.pop(model, None)
+            raise EngineUnavailableError(
+                f"{model} was replaced: version {version} answered, not {metadata.version}"
+            )
+        return {output.name: result.as_numpy(output.name) for output in metadata.outputs}
+
+    async def metadata(self, model: str) -> ModelMetadata:
+        """See `Engine.metadata`; raises as `infer` does. It is asked for once per connection."""
+        if model not in self._known:
+            self._known[model] = await self._ask(model)
+        return self._known[model]
+
+    async def models(self) -> tuple[ModelMetadata, ...]:
+        """What is known of every model that is ready."""
+        try:
+            index = await self._client.get_model_repository_index(client_timeout=self._timeout)
+        except InferenceServerException as error:
+            raise self._failure("the server", error) from error
+        names = sorted({model.name for model in index.models if model.state == "READY"})
+        return tuple(await asyncio.gather(*map(self.metadata, names)))
+
+    async def is_ready(self, model: str) -> bool:
+        """Whether the server answers and has the model loaded."""
+        try:
+            return bool(await self._client.is_model_ready(model, client_timeout=READY_SECONDS))
+        except InferenceServerException:
+            self._known.clear()  # another server may come back
+            return False
+
+    async def _ask(self, model: str) -> ModelMetadata:
+        try:
+            metadata = await self._client.get_model_metadata(model, client_timeout=self._timeout)
+            answer = await self._client.get_model_config(model, client_timeout=self._timeout)
+        except InferenceServerException as error:
+            raise self._failure(model, error) from error
+        version = str(max(map(int, metadata.versions)))
+        config = answer.config
+        joints = None if label_file(config) is None else await self._labels(config)
+        return metadata_of(config, version, joints)
+
+    async def _labels(self, config: pb.ModelConfig) -> list[str]:
+        """Names of the joints: Triton hands labels out with a classification alone."""
+        (tensor,) = config.input
+        (joints,) = next(output.dims for output in config.output if output.name == JOINT_SCORES)
+        black = np.zeros((1, *tensor.dims), np.uint8)
+        result = await self._infer(
+            config.name,
+            [_input(tensor.name, black)],
+            [InferRequestedOutput(JOINT_SCORES, class_count=joints)],
+        )
+        # Each is SCORE:INDEX:LABEL, the highest score first.
+        parts = [bytes(text).decode().split(":") for text in result.as_numpy(JOINT_SCORES)[0]]
+        return [label for _, label in sorted((int(index), label) for _, index, label in parts)]
+
+    async def _infer(
+        self, model: str, inputs: list[InferInput], outputs: list[InferRequestedOutput]
+    ) -> InferResult:
+        try:
+            return await self._client.infer(
+                model,
+                inputs,
+                outputs=outputs,
+                client_timeout=self._timeout,
+                timeout=int(self._timeout * 1e6),  # in the queue, microseconds
+            )
+        except InferenceServerException as error:
+            raise self._failure(model, error) from error
+
+    def _failure(self, model: str, error: InferenceServerException) -> EngineError:
+        message = f"Triton at {self.url}: {model}: {error.message()}"
+        match (error.status() or "").removeprefix("StatusCode."):
+            case "NOT_FOUND":
+                return UnknownModelError(message)
+            case "INVALID_ARGUMENT":
+                return InvalidInputError(message, error.message())
+            case "DEADLINE_EXCEEDED":
+                return EngineTimeoutError(message)
+            case "UNAVAILABLE" | "CANCELLED" | "RESOURCE_EXHAUSTED":
+                self._known.clear()  # another server may come back
+                return EngineUnavailableError(message)
+            case _:
+                return EngineError(message)
+
+
+def _input(name: str, array: np.ndarray[Any, Any]) -> InferInput:
+    tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
+    tensor.set_data_from_numpy(np.ascontiguousarray(array))
+    return tensor
