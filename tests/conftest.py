@@ -30,6 +30,12 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def pictures(data: Path) -> list[bytes]:
+    """Eight real JPEG pictures with people."""
+    return [path.read_bytes() for path in sorted((data / "coco_mini" / "val").glob("*.jpg"))[:8]]
+
+
+@pytest.fixture(scope="session")
 def repository() -> Path:
     """The bundled models."""
     return ROOT / "model_repository"

@@ -69,12 +69,6 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="session")
-def pictures(data: Path) -> list[bytes]:
-    """Eight real JPEG pictures with people."""
-    return [path.read_bytes() for path in sorted((data / "coco_mini" / "val").glob("*.jpg"))[:8]]
-
-
-@pytest.fixture(scope="session")
 def small_jpeg() -> bytes:
     """A gradient of 96x64 pixels: valid, with nobody in it."""
     return encode(gradient(), ".jpg")
