@@ -11,6 +11,7 @@ export FARPOSE_DATA ?= $(abspath ../shared/data)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+LABELLED = --annotations $(FARPOSE_DATA)/lspet/val_coco17.json --images $(FARPOSE_DATA)/lspet/val
 TRITON := serving/farpose_serving/triton/requirements
 SOURCES := farpose training export serving clients docs tests
 
@@ -60,11 +61,20 @@ lock: $(VENV)/.bootstrap ## Pin the newest allowed versions into requirements/
 	$(COMPILE) $(TRITON)/server.in --no-deps --upgrade -o $(TRITON)/server.txt
 	$(COMPILE) $(TRITON)/models.in --override $(TRITON)/overrides.txt --upgrade -o $(TRITON)/models.txt
 
-train-pose: setup ## Train the bundled pose model and add it to model_repository (hours)
+train-pose: setup ## Train the bundled pose models and add them to model_repository (hours)
 	$(BIN)/farpose train training/configs/pose_64.yaml
 	$(BIN)/farpose train training/configs/pose_64_upscaled.yaml
 	$(BIN)/farpose train training/configs/lowres_pose.yaml
-	$(BIN)/farpose export runs/lowres_pose/checkpoint.safetensors --repository model_repository
+	$(BIN)/farpose train training/configs/lowres_pose_cdkd.yaml
+	$(BIN)/farpose train training/configs/lowres_pose_64_street.yaml
+	$(BIN)/python -m farpose_training.blend runs/lowres_pose/checkpoint.safetensors \
+		runs/lowres_pose_64_street/checkpoint.safetensors runs/lowres_pose_64/checkpoint.safetensors
+	$(BIN)/farpose train training/configs/lowres_pose_32.yaml
+	$(BIN)/farpose train training/configs/lowres_pose_32_street.yaml
+	$(BIN)/farpose export runs/lowres_pose_64/checkpoint.safetensors --repository model_repository \
+		$(LABELLED)
+	$(BIN)/farpose export runs/lowres_pose_32_street/checkpoint.safetensors \
+		--repository model_repository --name lowres_pose_32 $(LABELLED)
 
 train-teacher: setup ## Train the study's teacher (hours)
 	$(BIN)/farpose train training/configs/study/teacher_256.yaml

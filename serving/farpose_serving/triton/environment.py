@@ -70,6 +70,7 @@ class TritonEnvironment:
         return {
             **os.environ,
             "LD_LIBRARY_PATH": os.pathsep.join(libraries),
+            "PYTHONDONTWRITEBYTECODE": "1",  # into the model repository
             "PATH": os.pathsep.join([str(self.python / "bin"), os.environ.get("PATH", os.defpath)]),
         }
 
