@@ -162,10 +162,12 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.outstanding < 1 or (arguments.rate is not None and arguments.rate <= 0):
         parser.error("--outstanding and --rate are larger than 0")
+    reports, seconds = [], 0.0
     try:
         reports, seconds = asyncio.run(run(arguments))
-    except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except* SourceError as group:
+        print(f"error: {group.exceptions[0]}", file=sys.stderr)
+    if not reports:
         return 1
     print(table(reports, seconds))
     errors = [f"{report.name}: {error}" for report in reports for error in report.errors]

@@ -38,15 +38,12 @@ def _video(source: Path) -> Iterator[bytes]:
         import cv2
     except ImportError as error:
         raise SourceError(f"{source}: videos want opencv-python-headless") from error
-    count = 0
-    for number in itertools.count():
+    while True:
         video = cv2.VideoCapture(str(source))
-        while True:
-            there, image = video.read()
-            if not there:
-                break
-            count += 1
+        there, image = video.read()
+        if not there:
+            raise SourceError(f"{source}: OpenCV reads no frame of it")
+        while there:
             yield cv2.imencode(".jpg", image)[1].tobytes()
+            there, image = video.read()
         video.release()
-        if not count:
-            raise SourceError(f"{source}: OpenCV reads no frame of it (round {number + 1})")
