@@ -38,7 +38,8 @@ CALLERS_ERRORS: Final = {
 
 def options_text(options: PoseOptions) -> bytes:
     """The value of the input `options`: what differs from the defaults, as JSON."""
-    return options.model_dump_json(exclude_defaults=True).encode()
+    known = set(PoseOptions.model_fields)  # a subclass may have others
+    return options.model_dump_json(include=known, exclude_defaults=True).encode()
 
 
 def parse_options(text: bytes | str) -> PoseOptions:

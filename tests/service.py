@@ -22,9 +22,12 @@ class Service:
         farpose: the command to run.
         cwd: its working directory.
         arguments: more of the command line.
+        until: which of /health to wait for.
     """
 
-    def __init__(self, farpose: Path, cwd: Path, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, farpose: Path, cwd: Path, arguments: tuple[str, ...] = (), until: str = "ready"
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -32,18 +35,19 @@ class Service:
         self._command = [str(farpose), "serve", "--host", "127.0.0.1", "--port", str(self.port)]
         self._command += arguments
         self._cwd = cwd
+        self._health = f"{self.url}/health/{until}"
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(self._command, cwd=self._cwd)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5):
+                with urllib.request.urlopen(self._health, timeout=5):
                     return self
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.1)
         self.process.kill()
-        raise RuntimeError(f"the service did not get ready (exit code {self.process.poll()})")
+        raise RuntimeError(f"{self._health} did not answer (exit code {self.process.poll()})")
 
     def __exit__(self, *exception: object) -> None:
         self.process.send_signal(signal.SIGTERM)

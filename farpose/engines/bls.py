@@ -17,7 +17,6 @@ from farpose.engine import (
     UnknownModelError,
 )
 from farpose.engines.model_config import repository_metadata
-from farpose.repository import RepositoryError
 
 
 class BlsEngine:
@@ -26,19 +25,16 @@ class BlsEngine:
     What is known of them is read once from their folders, so a caller is reloaded with them.
 
     Args:
-        repository: the folder that the server's models lie in.
+        repository: the folder that the server's models lie in. It must be a local one: of a remote
+            repository Triton copies each model to a place of its own.
 
     Raises:
-        RepositoryError: no other model is beside the calling one, as in a remote repository, of
-            which Triton copies each model to a place of its own; or one is broken.
+        RepositoryError: one of the models is broken.
     """
 
     def __init__(self, repository: Path) -> None:
+        self._repository = repository
         self._models = repository_metadata(repository)
-        if not self._models:
-            raise RepositoryError(
-                f"{repository}: holds no other model: the repository must be a local folder"
-            )
 
     async def infer(self, model: str, inputs: Tensors) -> Tensors:
         """See `Engine.infer`."""
@@ -63,13 +59,13 @@ class BlsEngine:
             return self._models[model]
         except KeyError:
             raise UnknownModelError(
-                f"there is no model {model!r}: the repository has {', '.join(self._models)}"
+                f"there is no model {model!r}: {self._repository} has {', '.join(self._models)}"
             ) from None
 
 
 def _failure(model: str, error: pb_utils.TritonError) -> EngineError:
     message = f"{model} failed: {error.message()}"
-    # Too many wait, or the model was unloaded.
-    if error.code() in (pb_utils.TritonError.UNAVAILABLE, pb_utils.TritonError.NOT_FOUND):
+    overloaded = error.code() == pb_utils.TritonError.UNAVAILABLE
+    if overloaded or not pb_utils.is_model_ready(model):
         return EngineUnavailableError(message)
     return EngineError(message)

@@ -60,7 +60,7 @@ def metadata_of(
 
 
 def repository_metadata(repository: Path) -> dict[str, ModelMetadata]:
-    """All models of a repository but those that are Python code, by name, without loading them.
+    """All models of a repository, by name, without loading them.
 
     Raises:
         RepositoryError: a model is broken.
@@ -69,8 +69,6 @@ def repository_metadata(repository: Path) -> dict[str, ModelMetadata]:
     models = {}
     for path in sorted(repository.glob("*/config.pbtxt")):
         config = read_config(path)
-        if config.backend == "python":
-            continue
         folder = path.parent
         config.name = config.name or folder.name
         versions = [int(v.name) for v in folder.iterdir() if v.name.isdecimal() and v.is_dir()]

@@ -164,7 +164,7 @@ class TritonEngine:
         message = f"Triton at {self.url}: {model}: {error.message()}"
         match (error.status() or "").removeprefix("StatusCode."):
             case "NOT_FOUND":
-                return UnknownModelError(message)
+                return UnknownModelError(f"the server has no model {model!r}")
             case "INVALID_ARGUMENT":
                 return InvalidInputError(message, error.message())
             case "DEADLINE_EXCEEDED":

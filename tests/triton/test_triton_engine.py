@@ -146,7 +146,7 @@ def test_refusals_keep_their_kind(
 @pytest.mark.parametrize(
     ("model", "inputs", "error", "message"),
     [
-        ("nobody", {}, UnknownModelError, "nobody"),
+        ("nobody", {}, UnknownModelError, "the server has no model 'nobody'"),
         ("lowres_pose", {"crops": (0, 64, 64, 3)}, EngineError, "crops"),
         ("lowres_pose", {"crops": (65, 64, 64, 3)}, InvalidInputError, "64"),
         ("lowres_pose", {"crops": (1, 32, 32, 3)}, InvalidInputError, "unexpected shape"),

@@ -13,7 +13,7 @@ from farpose.engine import EngineError, EngineUnavailableError
 from farpose.engines.bls import BlsEngine
 from farpose.geometry import BoxError
 from farpose.images import MAX_PIXELS, ImageError
-from farpose.pipeline import PosePipeline
+from farpose.pipeline import DEFAULT_POSE_MODEL, DETECTOR, PosePipeline
 from farpose.remote_pipeline import OptionsError, error_text, parse_options, to_tensors
 from farpose.repository import RepositoryError
 
@@ -27,6 +27,8 @@ class TritonPythonModel:
         max_pixels = int(parameters.get("max_pixels", {}).get("string_value", MAX_PIXELS))
         try:
             engine = BlsEngine(Path(args["model_repository"]).parent)
+            for name in (DETECTOR, DEFAULT_POSE_MODEL):
+                asyncio.run(engine.metadata(name))
         except (RepositoryError, EngineError) as error:
             raise pb_utils.TritonModelException(str(error)) from error
         self._pipeline = PosePipeline(engine, max_pixels)

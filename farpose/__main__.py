@@ -1,0 +1,5 @@
+"""`python -m farpose`: the command line."""
+
+from farpose.cli import main
+
+main()
