@@ -162,7 +162,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.outstanding < 1 or (arguments.rate is not None and arguments.rate <= 0):
         parser.error("--outstanding and --rate are larger than 0")
-    reports, seconds = [], 0.0
+    reports: list[Report] = []
+    seconds = 0.0
     try:
         reports, seconds = asyncio.run(run(arguments))
     except* SourceError as group:

@@ -58,7 +58,8 @@ class Models:
         padded = cv2.copyMakeBorder(
             small, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY)
         )
-        boxes, scores = self._infer("person_detector", "images", padded[None], "boxes", "scores")
+        images = np.asarray(padded, np.uint8)[None]
+        boxes, scores = self._infer("person_detector", "images", images, "boxes", "scores")
         sure = scores[0] >= threshold
         return np.clip(boxes[0][sure] / scale, 0, [width, height] * 2), scores[0][sure]
 
@@ -76,11 +77,7 @@ class Models:
                 "lowres_pose", "crops", np.stack(crops), "keypoints", "scores"
             )
             answers.append(np.concatenate([found, scores[..., None]], axis=2))
-        keypoints = np.concatenate(answers).astype(np.float64)
-        # Indices are those of pixel centres: half a pixel is added for edges, and taken off again.
-        for person, (left, top, side) in zip(keypoints, squares, strict=True):
-            person[:, :2] = (person[:, :2] + 0.5) * side / self.resolution - 0.5 + (left, top)
-        return keypoints
+        return to_picture(np.concatenate(answers), squares, self.resolution)
 
     def _labels(self, joints: int) -> list[str]:
         """The names of the joints: a classification answers SCORE:INDEX:NAME, by score."""
@@ -119,6 +116,17 @@ def cut(image: Pixels, at: tuple[int, int, int], resolution: int) -> Pixels:
     content[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
     resized = cv2.resize(content, (resolution, resolution), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, np.uint8)
+
+
+def to_picture(
+    keypoints: NDArray[Any], squares: list[tuple[int, int, int]], resolution: int
+) -> NDArray[Any]:
+    """Keypoints `[P,J,3]` of crops, in pixels of the picture they were cut from."""
+    mapped = np.array(keypoints, np.float64)
+    # Positions are those of pixel centres: half a pixel is added for edges, and taken off again.
+    for person, (left, top, side) in zip(mapped, squares, strict=True):
+        person[:, :2] = (person[:, :2] + 0.5) * side / resolution - 0.5 + (left, top)
+    return mapped
 
 
 def main() -> int:

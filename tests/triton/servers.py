@@ -1,4 +1,4 @@
-"""A real Triton server over the bundled repository, shared by the tests of this folder."""
+"""Real Triton servers for all tests: a shared one, and others to break or stop."""
 
 from __future__ import annotations
 
