@@ -8,11 +8,15 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from analyzer import Analyzer
 
 WINDOWS = 3
 """perf_analyzer reports the mean of this many windows. Their spread is reported beside it: asked to
 wait for a steady machine instead, it would report nothing of an unsteady one."""
+
+STRETCH = 1.2
+"""perf_analyzer makes a window this much longer than it is told."""
 
 STARTING = 1.5
 """Seconds to read the inputs and to connect, outside of the windows."""
@@ -30,8 +34,8 @@ class Load:
     """Crops or pictures in a request."""
 
     kind: str
-    """`concurrency`: so many requests are always under way. `poisson`: so many are sent per second,
-    at random moments, whether the others are answered or not."""
+    """`concurrency`: so many requests are always under way. `poisson`: so many are sent per second
+    in the mean, at random moments, whether the others are answered or not."""
 
     value: float
 
@@ -89,11 +93,12 @@ def measure(analyzer: Analyzer, load: Load, url: str, inputs: Path, window: floa
     report.unlink(missing_ok=True)
     command = [str(analyzer.program), "-m", load.model, "-b", str(load.batch), "-u", url]
     command += ["-i", "grpc", "--async", "--input-data", str(inputs), "-f", str(report), "-v"]
-    command += ["--verbose-csv", "--measurement-interval", str(round(window * 1e3))]
+    command += ["--verbose-csv", "--measurement-interval", str(round(window / STRETCH * 1e3))]
     command += ["--max-trials", str(WINDOWS), "--stability-percentage", "100000"]
     if load.kind == POISSON:
-        command += ["--request-rate-range", f"{load.value:.3f}"]
-        command += ["--request-distribution", "poisson"]
+        moments = inputs.with_suffix(".intervals")
+        moments.write_text("".join(f"{gap}\n" for gap in intervals(load.value, WINDOWS * window)))
+        command += ["--request-intervals", str(moments)]
     else:
         command += ["--concurrency-range", f"{load.value:.0f}"]
     try:
@@ -111,6 +116,18 @@ def measure(analyzer: Analyzer, load: Load, url: str, inputs: Path, window: floa
     if done.returncode or not report.is_file():
         raise AnalyzerError(_complaint(done.stderr or done.stdout, done.returncode))
     return parse(report.read_text(), done.stdout, load.batch)
+
+
+def intervals(rate: float, seconds: float) -> list[int]:
+    """Microseconds between the requests of a Poisson process, of exactly this mean rate.
+
+    They are made here: the sequence that `--request-distribution poisson` draws is the same every
+    time, and its first seconds are a fifth below the rate that was asked for. Given how many
+    requests there are, those of a Poisson process lie anywhere in the time with equal chance.
+    """
+    number = max(1, round(rate * seconds))
+    gaps = np.random.default_rng(0).exponential(size=number)
+    return [max(1, round(gap)) for gap in gaps * (number / rate * 1e6 / gaps.sum())]
 
 
 def parse(report: str, output: str, batch: int) -> Measured:

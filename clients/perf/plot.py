@@ -38,7 +38,7 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
                 ]
                 if not points:
                     continue
-                x, y, values = zip(*points, strict=True)
+                x, y, _ = zip(*points, strict=True)
                 label = f"{name}, {'concurrency' if kind == CLOSED else 'Poisson arrivals'}"
                 filled = colour if kind == CLOSED else "white"
                 axis.plot(x, y, style, color=colour, markerfacecolor=filled, ms=5, label=label)

@@ -12,6 +12,11 @@ from measure import CLOSED, WINDOWS, Load, Measured
 
 from farpose.benchmarks.machine import Machine
 
+COLUMNS = (
+    *("load", "requests", "requests/s", "p50", "p90", "p95", "p99"),
+    *("queue", "model", "spread", "late", "failed"),
+)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -97,11 +102,7 @@ def markdown(rows: Sequence[Row], setting: Setting, plot: str) -> str:
     ]
     for (model, batch), group in groupby(rows, lambda row: (row.load.model, row.load.batch)):
         lines += ["", f"## `{model}`" + (f", {batch} in a request" if batch > 1 else ""), ""]
-        lines += [
-            "| load | requests | requests/s | p50 | p90 | p95 | p99 | queue | model | spread | late "
-            "| failed |",
-            "|---|---|---|---|---|---|---|---|---|---|---|---|",
-        ]
+        lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
         lines += [_line(row) for row in group]
     return "\n".join(lines) + "\n"
 
@@ -111,7 +112,7 @@ def _line(row: Row) -> str:
     name = f"{load.kind} {load.value:.0f}" if load.kind == CLOSED else f"poisson {load.value:.1f}/s"
     m = row.measured
     if m is None:
-        cells = ["not measured: " + row.error.replace("|", "/"), *[""] * 9]
+        cells = ["not measured: " + row.error.replace("|", "/"), *[""] * (len(COLUMNS) - 3)]
     else:
         times = (m.p50, m.p90, m.p95, m.p99, m.queue, m.compute)
         cells = [str(m.requests), f"{m.throughput:.1f}", *(f"{time:.1f}" for time in times)]
