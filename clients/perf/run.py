@@ -101,12 +101,13 @@ def pictures_of(folder: Path | None) -> list[bytes]:
         InputError: there are none.
     """
     data = Path(os.environ.get("FARPOSE_DATA", ROOT.parent / "shared" / "data"))
-    places = [data / "coco_mini" / "val", ROOT / "build"] if folder is None else [folder]
-    paths = [path for place in places for path in sorted(place.glob("*.jpg"))]
+    paths = sorted((folder or data / "coco_mini" / "val").glob("*.jpg"))
+    if folder is None:
+        paths += [path for path in [ROOT / "build" / "bus.jpg"] if path.is_file()]
     if not paths:
         raise InputError(
-            f"no *.jpg in {' or '.join(map(str, places))}: give --pictures FOLDER, or fetch one "
-            "with python clients/sample_picture.py build/bus.jpg"
+            f"no *.jpg in {folder or data}: give --pictures FOLDER, or fetch one with python "
+            "clients/sample_picture.py build/bus.jpg"
         )
     return [path.read_bytes() for path in paths]
 
@@ -123,6 +124,7 @@ def run(arguments: argparse.Namespace, command: str) -> list[Row]:
     """
     pictures = pictures_of(arguments.pictures)
     analyzer = prepare(default_folder())
+    analyzer_version = analyzer.version()
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -130,7 +132,8 @@ def run(arguments: argparse.Namespace, command: str) -> list[Row]:
         url = arguments.url or stack.enter_context(
             server.running(arguments.repository, folder / "server.log")
         )
-        triton = f"Triton {server.version(url)} {'at ' + url if arguments.url else 'beside it'}"
+        place = f"at {url}" if arguments.url else "on the same machine, sharing its cores"
+        triton = f"Triton {server.version(url)} {place}"
         mix = mix_of(url, pictures, arguments.pose_model)
         series = sum(
             len(mix.batches()) if name == arguments.pose_model else 1 for name in arguments.models
@@ -141,14 +144,11 @@ def run(arguments: argparse.Namespace, command: str) -> list[Row]:
         sweep = Sweep(analyzer, url, mix, folder, window)
         for name in arguments.models:
             sweep.model(name, arguments.pose_model, arguments.concurrency, arguments.shares)
-    setting = Setting(this_machine(), triton, analyzer.version(), window, str(mix), command)
+    setting = Setting(this_machine(), triton, analyzer_version, window, str(mix), command)
     write_csv(sweep.rows, setting, output / "perf.csv")
     (output / "perf.md").write_text(markdown(sweep.rows, setting, "perf.png"))
-    draw(
-        sweep.rows,
-        f"{setting.machine.processor}, {setting.machine.cores} cores",
-        output / "perf.png",
-    )
+    title = f"{setting.machine.processor}, {setting.machine.cores} cores; {triton}"
+    draw(sweep.rows, title, output / "perf.png")
     return sweep.rows
 
 

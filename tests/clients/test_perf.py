@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from farpose.benchmarks.machine import this_machine
 from farpose.package_folders import default_folder
 from farpose_serving.triton.server import TritonServer
 from tests.conftest import ROOT, missing
@@ -24,8 +25,9 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """What the modules of clients/perf define, by module."""
     monkeypatch.syspath_prepend(PERF)
     before = set(sys.modules)
-    modules = {name: runpy.run_path(str(PERF / f"{name}.py")) for name in ("measure", "inputs")}
-    for name in ("analyzer", "measure", "inputs"):
+    names = ("analyzer", "measure", "inputs", "report")
+    modules = {name: runpy.run_path(str(PERF / f"{name}.py")) for name in names}
+    for name in names:
         if name not in before:
             sys.modules.pop(name, None)
     return modules
@@ -110,6 +112,13 @@ def test_nothing_is_measured_without_a_server_or_people(tmp_path: Path, one_pict
     assert f"error: no *.jpg in {tmp_path}" in empty.stderr
 
 
+def test_what_to_install_is_said_where_apt_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    module = runpy.run_path(str(PERF / "analyzer.py"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(module["AnalyzerUnavailableError"], match="apt install libb64-0d"):
+        module["_unpack_library"](tmp_path)
+
+
 REPORT = """Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,\
 Server Compute Input,Server Compute Infer,Server Compute Output,Client Recv,p50 latency,\
 p90 latency,p95 latency,p99 latency,Avg latency,request/response,response wait
@@ -159,3 +168,30 @@ def test_batches_are_those_of_middling_and_full_frames(scripts: dict[str, dict[s
     people = (0, 0, 1, 2, 3, 4, 5, 6, 16)
     assert mix((b"",) * 9, people, crops, 9).batches() == [4, 6]
     assert mix((b"",) * 2, (4, 0), crops, 2).batches() == [4]
+
+
+def test_failures_are_in_the_table_and_in_the_file(
+    scripts: dict[str, dict[str, Any]], tmp_path: Path
+):
+    report = scripts["report"]
+    rows = [
+        report["Row"](report["Load"]("pose_pipeline", 1, "concurrency", 4), None, 3, "it | ended"),
+        report["Row"](
+            report["Load"]("pose_pipeline", 1, "poisson", 12.5),
+            scripts["measure"]["parse"](REPORT, OUTPUT, 4),
+            0,
+        ),
+    ]
+    setting = report["Setting"](this_machine(), "Triton 2.0", "2.47.0", 1.0, "a mix", "make perf")
+    page = report["markdown"](rows, setting, "perf.png")
+    assert "2 loads, 3 failed requests, 1 loads without a measurement." in page
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in table} == {13}
+    assert table[2].startswith("| concurrency 4 | not measured: it / ended |")
+    assert table[2].endswith("| 3 |")
+    assert table[3].startswith("| poisson 12.5/s | 300 | 100.0 | 16.0 | 30.0 | 31.0 | 114.0 |")
+    report["write_csv"](rows, setting, tmp_path / "perf.csv")
+    with (tmp_path / "perf.csv").open() as file:
+        failed, measured = csv.DictReader(file)
+    assert (failed["failed"], failed["error"], failed["p50"]) == ("3", "it | ended", "")
+    assert (measured["failed"], measured["p50"], measured["mix"]) == ("0", "16.0", "a mix")
