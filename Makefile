@@ -57,6 +57,7 @@ lock: $(VENV)/.bootstrap ## Pin the newest allowed versions into requirements/
 	$(COMPILE) requirements/bootstrap.in --upgrade -o requirements/bootstrap.txt
 	$(COMPILE) pyproject.toml --extra dev --upgrade -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra serve -c requirements/dev.txt --upgrade -o requirements/serve.txt
+	$(COMPILE) requirements/perf.in --no-deps --upgrade -o requirements/perf.txt
 	$(COMPILE) $(TRITON)/server.in --no-deps --upgrade -o $(TRITON)/server.txt
 	$(COMPILE) $(TRITON)/models.in --override $(TRITON)/overrides.txt --upgrade -o $(TRITON)/models.txt
 

@@ -31,7 +31,7 @@ from report import Row, Setting, markdown, write_csv
 from farpose.benchmarks.machine import this_machine
 from farpose.engine import EngineError
 from farpose.images import ImageError
-from farpose.package_folders import default_folder
+from farpose.package_folders import InstallError, default_folder
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("pose_pipeline", "person_detector", "lowres_pose")
@@ -172,6 +172,7 @@ def main() -> int:
         rows = run(arguments, command)
     except (
         AnalyzerUnavailableError,
+        InstallError,
         server.ServerError,
         InputError,
         EngineError,
