@@ -17,7 +17,7 @@ SOURCES := farpose training export serving clients docs tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check lint format types imports unit demo lock train-pose train-teacher \
-	train-detector privacy-view bench bench-training study study-smoke clean
+	train-detector privacy-view perf bench bench-training study study-smoke clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,7 @@ lock: $(VENV)/.bootstrap ## Pin the newest allowed versions into requirements/
 	$(COMPILE) requirements/bootstrap.in --upgrade -o requirements/bootstrap.txt
 	$(COMPILE) pyproject.toml --extra dev --upgrade -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra serve -c requirements/dev.txt --upgrade -o requirements/serve.txt
+	$(COMPILE) requirements/perf.in --no-deps --upgrade -o requirements/perf.txt
 	$(COMPILE) $(TRITON)/server.in --no-deps --upgrade -o $(TRITON)/server.txt
 	$(COMPILE) $(TRITON)/models.in --override $(TRITON)/overrides.txt --upgrade -o $(TRITON)/models.txt
 
@@ -92,6 +93,10 @@ privacy-view: setup ## Make the README's picture from a clip in FARPOSE_DATA
 bench-training: setup ## Training samples per second and the cost of distillation; reads no data
 	MPII=unread $(BIN)/python -m farpose_training.benchmarks.speed $(CONFIGS) \
 		--set optimizer.batch_size=32 --set model.backbone.pretrained=false
+
+perf: setup ## Load on Triton with perf_analyzer into docs/performance (MINUTES=8)
+	$(BIN)/python clients/sample_picture.py build/bus.jpg
+	$(BIN)/python clients/perf/run.py $(if $(MINUTES),--minutes $(MINUTES))
 
 bench: setup ## Milliseconds per stage of the pipeline on this machine
 	$(BIN)/farpose bench pipeline

@@ -27,7 +27,7 @@ from farpose.pipeline import PosePipeline
 from farpose.remote_pipeline import OptionsError
 from farpose_serving.triton.server import TritonServer
 from tests.serving.encoded import encode, gradient
-from tests.triton.conftest import StartServer, free_ports
+from tests.triton.servers import StartServer, free_ports
 
 CAMERAS = 8
 

@@ -9,22 +9,17 @@ PATH. Nothing is installed into the environment that Farpose runs in.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import importlib.util
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import farpose
+from farpose.package_folders import InstallError, install, make_once
 from farpose_serving.triton.interpreter import TritonUnavailableError, shared_library
 
 HERE: Final = Path(__file__).parent
@@ -75,12 +70,6 @@ class TritonEnvironment:
         }
 
 
-def default_folder() -> Path:
-    """Where environments are kept: `$XDG_CACHE_HOME/farpose`, or `~/.cache/farpose`."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "farpose"
-
-
 def prepare(root: Path) -> TritonEnvironment:
     """The environment in this folder; it is made if it is not there.
 
@@ -94,10 +83,11 @@ def prepare(root: Path) -> TritonEnvironment:
     shared_library()
     folder = root / f"triton-{_fingerprint()}"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with _only_one(root / "triton.lock"):
-            if not folder.is_dir():
-                _make(folder)
+        make_once(folder, _make)
+    except InstallError as error:
+        raise TritonUnavailableError(
+            f"the packages of the local Triton server cannot be installed: {error}"
+        ) from error
     except OSError as error:
         raise TritonUnavailableError(f"{folder}: cannot be made ({error})") from error
     return TritonEnvironment(folder)
@@ -113,45 +103,13 @@ def _fingerprint() -> str:
 
 
 def _make(folder: Path) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=".triton-", dir=folder.parent))
-    try:
-        environment = TritonEnvironment(partial)
-        venv.create(environment.python, symlinks=True)
-        _install(environment.site)
-        # The models of the Python backend run the same pipeline as everywhere else.
-        core = Path(farpose.__file__).parent
-        (environment.site / "farpose").symlink_to(core, target_is_directory=True)
-        _make_backends(environment)
-        partial.chmod(0o755)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _install(site: Path) -> None:
-    command = [*_installer(), "--no-deps", "--require-hashes", "--target", str(site)]
-    for path in REQUIREMENTS:
-        command += ["-r", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise TritonUnavailableError(
-            f"the packages of the local Triton server cannot be installed: {' '.join(lines[-3:])}"
-        )
-
-
-def _installer() -> list[str]:
-    """What can install packages: uv or pip."""
-    beside = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    uv = shutil.which("uv", path=os.pathsep.join(beside))
-    if uv is not None:
-        return [uv, "pip", "install", "--quiet", "--python", sys.executable]
-    if importlib.util.find_spec("pip") is None:
-        raise TritonUnavailableError(
-            f"neither uv nor pip is in the environment of {sys.executable}: install one of them"
-        )
-    return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    environment = TritonEnvironment(folder)
+    venv.create(environment.python, symlinks=True)
+    install(REQUIREMENTS, environment.site)
+    # The models of the Python backend run the same pipeline as everywhere else.
+    core = Path(farpose.__file__).parent
+    (environment.site / "farpose").symlink_to(core, target_is_directory=True)
+    _make_backends(environment)
 
 
 def _make_backends(environment: TritonEnvironment) -> None:
@@ -170,10 +128,3 @@ def _make_backends(environment: TritonEnvironment) -> None:
     ours = environment.backends / "onnxruntime"
     ours.mkdir()
     shutil.copy2(BACKEND, ours / BACKEND.name)
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,4 +1,4 @@
-"""A real Triton server over the bundled repository, shared by the tests of this folder."""
+"""Real Triton servers for all tests: a shared one, and others to break or stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from farpose_serving.triton.environment import TritonEnvironment, default_folder, prepare
+from farpose.package_folders import default_folder
+from farpose_serving.triton.environment import TritonEnvironment, prepare
 from farpose_serving.triton.interpreter import TritonUnavailableError
 from farpose_serving.triton.server import Ports, TritonServer
 from tests.conftest import missing
