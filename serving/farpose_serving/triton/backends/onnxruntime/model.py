@@ -160,7 +160,9 @@ class TritonPythonModel:
         config = self._outputs[name]
         if config["data_type"] == "TYPE_STRING":
             answer = np.asarray(np.vectorize(str.encode, otypes=[object])(answer))
-        return np.ascontiguousarray(answer.reshape(config["dims"]) if config["is_scalar"] else answer)
+        if config["is_scalar"]:
+            answer = answer.reshape(config["dims"])
+        return np.ascontiguousarray(answer)
 
 
 def _model_file(args: dict[str, str], config: dict[str, Any]) -> Path:
