@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from farpose_serving.triton.environment import TritonEnvironment, default_folder, prepare
+from farpose.package_folders import default_folder
+from farpose_serving.triton.environment import TritonEnvironment, prepare
 from farpose_serving.triton.interpreter import TritonUnavailableError
 from farpose_serving.triton.server import Ports, TritonServer
 from tests.conftest import missing

@@ -1,4 +1,4 @@
-"""Which processes a process has started, from /proc."""
+"""Which processes a process has started and what they share, from /proc."""
 
 from __future__ import annotations
 
@@ -30,3 +30,15 @@ def command_line(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def shared_memory(pids: set[int]) -> set[Path]:
+    """The files of shared memory that these processes have mapped."""
+    found = set()
+    for pid in pids:
+        try:
+            maps = Path(f"/proc/{pid}/maps").read_text()
+        except OSError:  # it has just ended
+            continue
+        found |= {line.split()[5] for line in maps.splitlines() if " /dev/shm/" in line}
+    return {Path(name) for name in found}

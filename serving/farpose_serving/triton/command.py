@@ -10,8 +10,9 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from farpose.package_folders import default_folder
 from farpose.repository import default_repository
-from farpose_serving.triton.environment import default_folder, prepare
+from farpose_serving.triton.environment import prepare
 from farpose_serving.triton.server import Ports, TritonServer
 
 READY_SECONDS: Final = 120

@@ -2,7 +2,7 @@
 
     triton-packages-*/    Triton and what models need, with the NumPy that its Python backend reads
                           rightly; for these requirements and this interpreter
-    triton-*/             for this installation of Farpose
+    triton-server-*/      for this installation of Farpose
         packages          a link to the above
         python/           a virtual environment that finds the packages and Farpose
         backends/         `python` with the stub of this interpreter's version, and `onnxruntime`, a
@@ -15,22 +15,16 @@ stay; they may be deleted while no server runs from them.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import importlib.util
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import farpose
+from farpose.package_folders import InstallError, fingerprint, install, make_once
 from farpose_serving.triton.interpreter import TritonUnavailableError, shared_library
 
 HERE: Final = Path(__file__).parent
@@ -83,21 +77,6 @@ class TritonEnvironment:
         }
 
 
-def default_folder() -> Path:
-    """Where environments are kept: `$XDG_CACHE_HOME/farpose`, or `~/.cache/farpose`.
-
-    Raises:
-        TritonUnavailableError: the user has no home.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return Path(cache or Path.home() / ".cache") / "farpose"
-    except RuntimeError as error:
-        raise TritonUnavailableError(
-            "there is no home folder to keep Triton's packages in: set XDG_CACHE_HOME"
-        ) from error
-
-
 def prepare(root: Path) -> TritonEnvironment:
     """The environment in this folder; it is made if it is not there.
 
@@ -114,29 +93,17 @@ def prepare(root: Path) -> TritonEnvironment:
     contents = [path.read_text() for path in REQUIREMENTS]
     packages = root / f"triton-packages-{fingerprint(sys.version, *contents)}"
     installation = (packages.name, sys.base_prefix, str(_farpose()), str(BACKEND))
-    environment = TritonEnvironment(root / f"triton-{fingerprint(*installation)}")
-    if environment.server.is_file():
-        return environment
+    environment = TritonEnvironment(root / f"triton-server-{fingerprint(*installation)}")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with _only_one(root / "triton.lock"):
-            for remains in root.glob(".triton-*"):
-                shutil.rmtree(remains)
-            if not packages.is_dir():
-                with _complete(packages) as partial:
-                    _install(partial)
-            if not environment.server.is_file():
-                shutil.rmtree(environment.folder, ignore_errors=True)
-                with _complete(environment.folder) as partial:
-                    _make(TritonEnvironment(partial), packages)
+        make_once(packages, lambda partial: install(REQUIREMENTS, partial))
+        make_once(environment.folder, lambda partial: _make(TritonEnvironment(partial), packages))
+    except InstallError as error:
+        raise TritonUnavailableError(
+            f"the packages of the local Triton server cannot be installed: {error}"
+        ) from error
     except OSError as error:
         raise TritonUnavailableError(f"{root}: cannot hold Triton's packages ({error})") from error
     return environment
-
-
-def fingerprint(*content: str) -> str:
-    """Changes with everything that a folder is made of."""
-    return hashlib.sha256("\0".join(content).encode()).hexdigest()[:12]
 
 
 def _farpose() -> Path:
@@ -144,67 +111,22 @@ def _farpose() -> Path:
     return Path(farpose.__file__).parent
 
 
-@contextmanager
-def _complete(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name when that is done."""
-    partial = Path(tempfile.mkdtemp(prefix=".triton-", dir=folder.parent))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
 def _make(environment: TritonEnvironment, packages: Path) -> None:
+    source = packages / SERVER
+    stub = source / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
+    if not stub.is_file():
+        known = [path.name for path in (source / "python_backend_stubs").iterdir()]
+        raise TritonUnavailableError(
+            f"this Triton has no backend for Python {PYTHON}: run Farpose on one of "
+            f"{', '.join(sorted(known, key=lambda name: int(name.split('.')[1])))}"
+        )
     environment.packages.symlink_to(Path("..", packages.name), target_is_directory=True)
     venv.create(environment.python, symlinks=True)
     site = environment.python / "lib" / f"python{PYTHON}" / "site-packages"
     (site / "triton.pth").write_text(f"{packages}\n")
     # The models of the Python backend run the same pipeline as everywhere else.
     (site / "farpose").symlink_to(_farpose(), target_is_directory=True)
-    source = packages / SERVER
-    stub = source / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
-    if not stub.is_file():
-        known = sorted(path.name for path in (source / "python_backend_stubs").iterdir())
-        raise TritonUnavailableError(
-            f"this Triton has no backend for Python {PYTHON}: run Farpose on one of "
-            f"{', '.join(known)}"
-        )
     python = environment.backends / "python"
     shutil.copytree(source / "backends" / "python", python)
     shutil.copy2(stub, python / stub.name)
     (environment.backends / "onnxruntime").symlink_to(BACKEND, target_is_directory=True)
-
-
-def _install(folder: Path) -> None:
-    command = [*_installer(), "--no-deps", "--require-hashes", "--target", str(folder)]
-    for path in REQUIREMENTS:
-        command += ["-r", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise TritonUnavailableError(
-            f"the packages of the local Triton server cannot be installed: {' '.join(lines[-3:])}"
-        )
-
-
-def _installer() -> list[str]:
-    """What can install packages: uv or pip."""
-    beside = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    uv = shutil.which("uv", path=os.pathsep.join(beside))
-    if uv is not None:
-        return [uv, "pip", "install", "--quiet", "--python", sys.executable]
-    if importlib.util.find_spec("pip") is None:
-        raise TritonUnavailableError(
-            f"neither uv nor pip is in the environment of {sys.executable}: install one of them"
-        )
-    return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
