@@ -87,7 +87,7 @@ def install(requirements: Sequence[Path], site: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
-        raise InstallError(" ".join(lines[-3:]))
+        raise InstallError(" ".join(line.strip() for line in lines[-10:]))
 
 
 def _installer() -> list[str]:

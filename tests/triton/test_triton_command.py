@@ -11,91 +11,16 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
 
 import pytest
 
-from farpose_serving.triton.server import Ports
 from tests.serving.test_command import FARPOSE
-from tests.triton.conftest import READY_SECONDS, free_ports
-from tests.triton.processes import children, command_line, shared_memory
+from tests.triton.command import END_SECONDS, Command, port_options, until
+from tests.triton.conftest import free_ports
+from tests.triton.processes import command_line, shared_memory
 from tests.triton.small_models import add_model, config, identity
 
-END_SECONDS = 30
-
 pytestmark = pytest.mark.usefixtures("environment")
-
-
-class Command:
-    """`farpose triton` on free ports, in a session of its own, as in a terminal."""
-
-    def __init__(self, log: Path, repository: Path, *arguments: str) -> None:
-        self.ports = free_ports()
-        self._log = log
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [FARPOSE, "triton", "--repository", repository, *numbers(self.ports), *arguments],
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        started = self.family
-        self.process.kill()
-        self.process.wait()
-        for pid in started:
-            if command_line(pid):
-                os.kill(pid, signal.SIGKILL)
-
-    @property
-    def text(self) -> str:
-        """What it has said so far."""
-        return self._log.read_text(errors="replace")
-
-    @property
-    def family(self) -> set[int]:
-        """Triton's processes."""
-        return children(self.process.pid)
-
-    def server(self) -> int:
-        """The process of Triton itself."""
-        (pid,) = (
-            pid
-            for pid in self.family
-            if command_line(pid).partition(b"\0")[0].endswith(b"/tritonserver")
-        )
-        return pid
-
-    def until_ready(self) -> tuple[set[int], set[Path]]:
-        """Triton's processes and its shared memory once it serves."""
-        until(lambda: "Triton serves" in self.text or self.process.poll() is not None)
-        assert self.process.poll() is None, self.text
-        family = self.family
-        memory = shared_memory(family)
-        assert len(family) > 1
-        assert memory
-        return family, memory
-
-    def ended(self, status: int) -> str:
-        """What it has said when it ends with this status."""
-        assert self.process.wait(END_SECONDS) == status, self.text
-        return self.text
-
-
-def numbers(ports: Ports) -> list[str]:
-    named = {"http": ports.http, "grpc": ports.grpc, "metrics": ports.metrics}
-    return [part for name, port in named.items() for part in (f"--{name}-port", str(port))]
-
-
-def until(condition: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def nothing_is_left(family: set[int], memory: set[Path]) -> None:
@@ -115,7 +40,9 @@ def start(tmp_path: Path, models: Path) -> Iterator[Callable[..., Command]]:
     commands: list[Command] = []
 
     def started(*arguments: str) -> Command:
-        commands.append(Command(tmp_path / f"{len(commands)}.log", models, *arguments))
+        commands.append(
+            Command(tmp_path / f"{len(commands)}.log", "--repository", models, *arguments)
+        )
         return commands[-1].__enter__()
 
     yield started
@@ -231,7 +158,7 @@ def test_what_cannot_start_says_why_in_one_sentence(models: Path, arguments: lis
         taken = listener.getsockname()[1]
         done = subprocess.run(
             [
-                *(FARPOSE, "triton", "--repository", models, *numbers(free_ports())),
+                *(FARPOSE, "triton", "--repository", models, *port_options(free_ports())),
                 *(argument.format(taken=taken) for argument in arguments),
             ],
             capture_output=True,
