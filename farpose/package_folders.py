@@ -6,6 +6,7 @@ Each is made once per machine, from pinned requirements, and named after what it
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -22,15 +23,26 @@ class InstallError(RuntimeError):
 
 
 def default_folder() -> Path:
-    """Where they are kept: `$XDG_CACHE_HOME/farpose`, or `~/.cache/farpose`."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "farpose"
+    """Where they are kept: `$XDG_CACHE_HOME/farpose`, or `~/.cache/farpose`.
+
+    Raises:
+        InstallError: the user has no home.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(cache or Path.home() / ".cache") / "farpose"
+    except RuntimeError as error:
+        raise InstallError(
+            "there is no home folder to keep packages in: set XDG_CACHE_HOME"
+        ) from error
 
 
 def make_once(folder: Path, make: Callable[[Path], None]) -> None:
     """Make `folder`, named KIND-FINGERPRINT, if it is not there; it is there whole or not at all.
 
-    Several processes may ask at once: one makes it, the others wait.
+    Several processes may ask at once: one makes it, the others wait. What a killed one left
+    half-made is removed by the next that makes something of this kind; no KIND may begin with
+    another one and a dash.
 
     Args:
         folder: to be made.
@@ -39,11 +51,15 @@ def make_once(folder: Path, make: Callable[[Path], None]) -> None:
     Raises:
         OSError: the folder cannot be made.
     """
+    if folder.is_dir():
+        return
     kind = folder.name.rpartition("-")[0]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(folder.parent / f"{kind}.lock"):
         if folder.is_dir():
             return
+        for remains in folder.parent.glob(f".{kind}-*"):  # of a process that was killed
+            shutil.rmtree(remains, ignore_errors=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=folder.parent))
         try:
             make(partial)
@@ -52,6 +68,11 @@ def make_once(folder: Path, make: Callable[[Path], None]) -> None:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+def fingerprint(*contents: str) -> str:
+    """A name for what a folder is made of; it changes with each of the texts."""
+    return hashlib.sha256("\0".join(contents).encode()).hexdigest()[:12]
 
 
 def install(requirements: Sequence[Path], site: Path) -> None:
@@ -66,7 +87,7 @@ def install(requirements: Sequence[Path], site: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
-        raise InstallError(" ".join(lines[-3:]))
+        raise InstallError(" ".join(line.strip() for line in lines[-10:]))
 
 
 def _installer() -> list[str]:
