@@ -77,7 +77,7 @@ def test_the_two_models_alone_find_almost_the_same_people(triton: TritonServer, 
     assert len(boxes) == len(reference_boxes)
     heights = (reference_boxes[:, 3] - reference_boxes[:, 1])[:, None]
     distances = np.linalg.norm(keypoints[..., :2] - reference[..., :2], axis=2) / heights
-    sure = reference[..., 2] > 0.7
+    sure = reference[..., 2] > 0.5
     # A crop pixel is 1.25 / 64 of the height.
     assert np.median(distances[sure]) < 1.25 / 64
 

@@ -110,12 +110,14 @@ def test_a_blend_lies_between_two_checkpoints_of_one_network(settings: dict, tmp
     networks = []
     for seed, path in enumerate(paths[:2]):
         torch.manual_seed(seed)
+        settings["model"]["head"]["sigma"] = 2.0 + seed
         networks.append(PoseNet(ModelConfig.model_validate(settings["model"]), 17))
         facts = {"training_data": "none", "pck_0.2": f"0.{seed}"}
         save_model(path, networks[-1], COCO17, facts)
     blend(*paths, part=0.25)
     found = load_model(paths[2])
     assert found.facts.keys() == {"training_data", "blend"}  # nobody has scored it
+    assert found.model.config.head.sigma == 2.25
     for name, value in found.model.state_dict().items():
         one, other = (network.state_dict()[name] for network in networks)
         expected = one + 0.25 * (other - one) if value.is_floating_point() else other

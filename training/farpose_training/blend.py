@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from farpose_training.checkpoint import CheckpointError, load_model, save_model
+from farpose_training.config import SimCCConfig
 from farpose_training.module_command import run
 
 SCORES: Final = ("loss", "pck_0.2", "pck_0.5")
@@ -27,7 +28,7 @@ def blend(
     output: Annotated[Path, typer.Argument(help="Where to write the blend.")],
     part: Annotated[float, typer.Option(min=0, max=1, help="Of the way to the trained one.")] = 0.5,
 ) -> None:
-    """Write start + part x (trained - start), with the trained one's labels and decoding."""
+    """Write start + part x (trained - start); so wide, in bins, its labels are held to be, too."""
     one, other = load_model(start), load_model(trained)
     weights, target = one.model.state_dict(), other.model.state_dict()
     shapes = {name: tensor.shape for name, tensor in weights.items()}
@@ -36,6 +37,13 @@ def blend(
     for name, tensor in target.items():
         if tensor.is_floating_point():
             tensor.lerp_(weights[name], 1 - part)
+    head = other.model.config.head
+    if isinstance(head, SimCCConfig) and isinstance(one.model.config.head, SimCCConfig):
+        # Scores are peaks in parts of the label's own.
+        sigma = one.model.config.head.sigma + part * (head.sigma - one.model.config.head.sigma)
+        head = head.model_copy(update={"sigma": sigma})
+    # What is saved; the head in memory is not asked any more.
+    other.model.config = other.model.config.model_copy(update={"head": head})
     facts = {name: value for name, value in other.facts.items() if name not in SCORES}
     facts["blend"] = f"{part:g} of the way from the weights it was trained from"
     output.parent.mkdir(parents=True, exist_ok=True)
