@@ -39,12 +39,16 @@ class Command:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        started = self.family
-        self.process.kill()
-        self.process.wait()
-        for pid in started:
-            if command_line(pid):
-                os.kill(pid, signal.SIGKILL)
+        family = self.family
+        self.process.terminate()
+        try:
+            self.process.wait(END_SECONDS)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            for pid in family:
+                if command_line(pid):
+                    os.kill(pid, signal.SIGKILL)
 
     @property
     def text(self) -> str:

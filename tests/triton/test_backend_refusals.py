@@ -47,7 +47,7 @@ REFUSED: list[tuple[str, bytes, str, str]] = [
         "bfloat16",
         identity(TensorProto.BFLOAT16),
         config("TYPE_BF16"),
-        "tensor(bfloat16) in the file: not supported by this backend",
+        "input x is TYPE_BF16 in config.pbtxt and tensor(bfloat16) in the file: not supported",
     ),
     (
         "other_size",

@@ -54,7 +54,7 @@ def triton(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     folder = environment or default_folder()
-    typer.echo(f"preparing Triton's packages in {folder}", err=True)
+    typer.echo(f"Triton's packages are in {folder}; the first start installs them", err=True)
     passed = [
         f"--model-control-mode={model_control_mode}",
         f"--log-verbose={verbose}",

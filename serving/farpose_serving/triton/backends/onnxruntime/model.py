@@ -72,10 +72,9 @@ class TritonPythonModel:
         self._batched = config["max_batch_size"] > 0
         path = _model_file(args, config)
         _refuse_unsupported(path, config, self._batched)
+        options = _options(path, config)
         try:
-            self._session = ort.InferenceSession(
-                str(path), _options(path, config), providers=_providers(args)
-            )
+            self._session = ort.InferenceSession(str(path), options, providers=_providers(args))
         except Exception as error:
             raise _refusal(path, f"ONNX Runtime does not load it: {error}") from error
         given = self._session.get_inputs()
