@@ -69,11 +69,12 @@ class Namespace:
 class Stage:
     """One stage, and what its instructions set."""
 
-    def __init__(self, namespace: Namespace, number: int) -> None:
+    def __init__(self, namespace: Namespace, number: int, programs: Path | None) -> None:
         self._namespace = namespace
         folder = Path(f"/mnt/{number}")
         self.root = folder / "root"
-        self.environment = {"PATH": BASE_PATH}
+        path = BASE_PATH if programs is None else f"{programs}:{BASE_PATH}"
+        self.environment = {"PATH": path}
         self.folder = "/"
         self.user = "0:0"
         self.said: dict[str, Instruction] = {}
@@ -108,13 +109,17 @@ class Image:
         namespace: where it is built; one image per namespace.
         dockerfile: its path.
         context: the folder that is sent to the build.
+        programs: a folder whose programs come before those of the system, such as another Python.
 
     Raises:
         StepError: a step failed; the message has its output.
     """
 
-    def __init__(self, namespace: Namespace, dockerfile: Path, context: Path) -> None:
+    def __init__(
+        self, namespace: Namespace, dockerfile: Path, context: Path, programs: Path | None = None
+    ) -> None:
         self._namespace = namespace
+        self._programs = programs
         self._context = context
         self._arguments: dict[str, str] = {}
         self._stages: dict[str, Stage] = {}
@@ -152,7 +157,7 @@ class Image:
 
     def _from(self, instruction: Instruction) -> None:
         _, *name = instruction.value.split(" AS ")
-        self.stage = Stage(self._namespace, len(self._stages))
+        self.stage = Stage(self._namespace, len(self._stages), self._programs)
         self._stages[name[0] if name else ""] = self.stage
 
     def _arg(self, instruction: Instruction) -> None:
