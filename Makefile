@@ -11,12 +11,13 @@ export FARPOSE_DATA ?= $(abspath ../shared/data)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+LABELLED = --annotations $(FARPOSE_DATA)/lspet/val_coco17.json --images $(FARPOSE_DATA)/lspet/val
 TRITON := serving/farpose_serving/triton/requirements
 SOURCES := farpose training export serving clients docs tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup test check lint format types imports unit demo lock train-pose train-teacher \
-	train-detector privacy-view bench bench-training study study-smoke clean
+	train-detector privacy-view perf bench bench-training study study-smoke clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,14 +58,24 @@ lock: $(VENV)/.bootstrap ## Pin the newest allowed versions into requirements/
 	$(COMPILE) requirements/bootstrap.in --upgrade -o requirements/bootstrap.txt
 	$(COMPILE) pyproject.toml --extra dev --upgrade -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra serve -c requirements/dev.txt --upgrade -o requirements/serve.txt
+	$(COMPILE) requirements/perf.in --no-deps --upgrade -o requirements/perf.txt
 	$(COMPILE) $(TRITON)/server.in --no-deps --upgrade -o $(TRITON)/server.txt
 	$(COMPILE) $(TRITON)/models.in --override $(TRITON)/overrides.txt --upgrade -o $(TRITON)/models.txt
 
-train-pose: setup ## Train the bundled pose model and add it to model_repository (hours)
+train-pose: setup ## Train the bundled pose models and add them to model_repository (hours)
 	$(BIN)/farpose train training/configs/pose_64.yaml
 	$(BIN)/farpose train training/configs/pose_64_upscaled.yaml
 	$(BIN)/farpose train training/configs/lowres_pose.yaml
-	$(BIN)/farpose export runs/lowres_pose/checkpoint.safetensors --repository model_repository
+	$(BIN)/farpose train training/configs/lowres_pose_cdkd.yaml
+	$(BIN)/farpose train training/configs/lowres_pose_64_street.yaml
+	$(BIN)/python -m farpose_training.blend runs/lowres_pose/checkpoint.safetensors \
+		runs/lowres_pose_64_street/checkpoint.safetensors runs/lowres_pose_64/checkpoint.safetensors
+	$(BIN)/farpose train training/configs/lowres_pose_32.yaml
+	$(BIN)/farpose train training/configs/lowres_pose_32_street.yaml
+	$(BIN)/farpose export runs/lowres_pose_64/checkpoint.safetensors --repository model_repository \
+		$(LABELLED)
+	$(BIN)/farpose export runs/lowres_pose_32_street/checkpoint.safetensors \
+		--repository model_repository --name lowres_pose_32 $(LABELLED)
 
 train-teacher: setup ## Train the study's teacher (hours)
 	$(BIN)/farpose train training/configs/study/teacher_256.yaml
@@ -82,6 +93,10 @@ privacy-view: setup ## Make the README's picture from a clip in FARPOSE_DATA
 bench-training: setup ## Training samples per second and the cost of distillation; reads no data
 	MPII=unread $(BIN)/python -m farpose_training.benchmarks.speed $(CONFIGS) \
 		--set optimizer.batch_size=32 --set model.backbone.pretrained=false
+
+perf: setup ## Load on Triton with perf_analyzer into docs/performance (MINUTES=8)
+	$(BIN)/python clients/sample_picture.py build/bus.jpg
+	$(BIN)/python clients/perf/run.py $(if $(MINUTES),--minutes $(MINUTES))
 
 bench: setup ## Milliseconds per stage of the pipeline on this machine
 	$(BIN)/farpose bench pipeline

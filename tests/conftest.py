@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+pytest_plugins = ["tests.triton.servers"]
+
 
 def missing(what: str) -> NoReturn:
     """A real part is not there: skip, or fail where CI promises that everything is there."""

@@ -26,6 +26,7 @@ from farpose.engine import (
     UnknownModelError,
 )
 from farpose.engines.model_config import JOINT_SCORES, label_file, metadata_of
+from farpose.engines.shared_memory import UNREGISTERED, SharedInputs
 
 DEFAULT_URL: Final = "127.0.0.1:8001"
 
@@ -51,12 +52,17 @@ class TritonEngine:
     Args:
         url: `HOST:PORT` of its gRPC endpoint.
         timeout: seconds that one inference may take, its waiting in the server's queue included.
+        shared_memory: hand large inputs over in shared memory; the server must be on this machine,
+            and in the same container or one with the same `/dev/shm`.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, timeout: float = 10.0) -> None:
+    def __init__(
+        self, url: str = DEFAULT_URL, timeout: float = 10.0, *, shared_memory: bool = False
+    ) -> None:
         self.url = url
         self._timeout = timeout
         self._client = InferenceServerClient(url, channel_args=list(CHANNEL_ARGUMENTS))
+        self._shared = SharedInputs(self._client) if shared_memory else None
         self._known: dict[str, ModelMetadata] = {}
 
     async def __aenter__(self) -> Self:
@@ -72,6 +78,8 @@ class TritonEngine:
 
     async def close(self) -> None:
         """End the connection; what still runs fails."""
+        if self._shared is not None:
+            await self._shared.close()
         await self._client.close()
 
     async def infer(self, model: str, inputs: Tensors) -> Tensors:
@@ -85,11 +93,12 @@ class TritonEngine:
             EngineError: the model failed.
         """
         metadata = await self.metadata(model)
-        result = await self._infer(
-            model,
-            [_input(name, array) for name, array in inputs.items()],
-            [InferRequestedOutput(output.name) for output in metadata.outputs],
-        )
+        outputs = [InferRequestedOutput(output.name) for output in metadata.outputs]
+        if self._shared is None:
+            tensors = [_input(name, array) for name, array in inputs.items()]
+            result = await self._infer(model, tensors, outputs)
+        else:
+            result = await self._infer_shared(self._shared, model, inputs, outputs)
         version = result.get_response().model_version
         if version != metadata.version:
             self._known.pop(model, None)
@@ -146,19 +155,56 @@ class TritonEngine:
         parts = [bytes(text).decode().split(":") for text in result.as_numpy(JOINT_SCORES)[0]]
         return [label for _, label in sorted((int(index), label) for _, index, label in parts)]
 
+    async def _infer_shared(
+        self,
+        shared: SharedInputs,
+        model: str,
+        inputs: Tensors,
+        outputs: list[InferRequestedOutput],
+    ) -> InferResult:
+        tensors, regions = [], []
+        try:
+            for name, array in inputs.items():
+                tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
+                region = await shared.put(tensor, array)
+                if region is None:
+                    tensor = _input(name, array)
+                else:
+                    regions.append(region)
+                tensors.append(tensor)
+        except InferenceServerException as error:
+            raise self._failure(model, error) from error
+        try:
+            result = await self._send(model, tensors, outputs)
+        except InferenceServerException as error:
+            if UNREGISTERED not in error.message():
+                raise self._failure(model, error) from error
+            # It has been restarted and has not run the model, so the request may be sent again.
+            shared.forget()
+            plain = [_input(name, array) for name, array in inputs.items()]
+            result = await self._infer(model, plain, outputs)
+        for region in regions:
+            shared.give_back(region)
+        return result
+
     async def _infer(
         self, model: str, inputs: list[InferInput], outputs: list[InferRequestedOutput]
     ) -> InferResult:
         try:
-            return await self._client.infer(
-                model,
-                inputs,
-                outputs=outputs,
-                client_timeout=self._timeout,
-                timeout=int(self._timeout * 1e6),  # in the queue, microseconds
-            )
+            return await self._send(model, inputs, outputs)
         except InferenceServerException as error:
             raise self._failure(model, error) from error
+
+    async def _send(
+        self, model: str, inputs: list[InferInput], outputs: list[InferRequestedOutput]
+    ) -> InferResult:
+        return await self._client.infer(
+            model,
+            inputs,
+            outputs=outputs,
+            client_timeout=self._timeout,
+            timeout=int(self._timeout * 1e6),  # in the queue, microseconds
+        )
 
     def _failure(self, model: str, error: InferenceServerException) -> EngineError:
         message = f"Triton at {self.url}: {model}: {error.message()}"

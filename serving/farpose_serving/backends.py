@@ -155,7 +155,11 @@ async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
         with OnnxRuntimeEngine(settings.repository, settings.device, settings.threads) as engine:
             yield await embedded(engine, settings)
         return
-    async with TritonEngine(settings.triton_url, settings.deadline_ms / 1e3) as server:
+    async with TritonEngine(
+        settings.triton_url,
+        settings.deadline_ms / 1e3,
+        shared_memory=settings.triton_shared_memory,
+    ) as server:
         if settings.engine == "triton":
             yield TritonBackend(server, settings)
         else:

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     triton_url: str = Field(DEFAULT_URL, pattern=r"^.+:\d+$")
     """`HOST:PORT` of the server's gRPC endpoint."""
 
+    triton_shared_memory: bool = False
+    """Hand frames to the server's models in shared memory; it must be on this machine."""
+
     device: Device = "cpu"
     """Where the models run in this process; `cuda` needs farpose[serve-gpu]."""
 

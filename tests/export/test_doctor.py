@@ -82,7 +82,8 @@ def copy(repository: Path, tmp_path: Path) -> Path:
         folder = target / path.parent.name
         folder.mkdir(parents=True)
         shutil.copyfile(path, folder / path.name)
-        shutil.copytree(path.parent / "1", folder / "1")
+        for version in path.parent.glob("[0-9]*"):
+            shutil.copytree(version, folder / version.name)
     return target
 
 
@@ -97,7 +98,7 @@ def test_the_bundled_models_are_well(copy: Path):
     code, out = run("--repository", copy)
     assert code == 0, out
     assert out.endswith("no problems\n")
-    assert "lowres_pose/1: onnxruntime" in out
+    assert "lowres_pose/2: onnxruntime" in out
     assert f"packages    farpose {installed_versions()['farpose']}" in out
     assert "CPUExecutionProvider" in out
 
@@ -106,32 +107,32 @@ def test_json_has_what_the_text_has_and_problems_end_with_1(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    (copy / "lowres_pose/1/model.onnx").write_bytes(b"half a fi")
+    (copy / "lowres_pose/2/model.onnx").write_bytes(b"half a fi")
     code, out = run("--repository", copy, "--json")
     content = json.loads(out)
     assert code == 1
     assert content["problems"] == 1
     (finding,) = (f for f in content["findings"] if f["severity"] == "problem")
-    assert finding["subject"] == "lowres_pose/1"
+    assert finding["subject"] == "lowres_pose/2"
     assert [model["name"] for model in content["models"]] == ["lowres_pose", "person_detector"]
     assert content["processor"]["cores"] >= 1
     assert content["versions"]["onnxruntime"]
     assert content["gpus"] == []
     code, out = run("--repository", copy)
     assert code == 1
-    assert "problem: lowres_pose/1 does not load: " in out
+    assert "problem: lowres_pose/2 does not load: " in out
     assert out.endswith("\n1 problem\n")
 
 
 def test_a_gpu_is_told_and_engines_are_compared_with_it(nvidia_smi: Path, tmp_path: Path):
     folder = tmp_path / "lowres_pose"
-    written(folder / "1", gpu=A100)
+    written(folder / "2", gpu=A100)
     (folder / "config.pbtxt").write_text('backend: "tensorrt"\n')
     code, out = run("--repository", tmp_path)
     assert code == 1
     assert "NVIDIA L4 (compute capability 8.9, driver 550.54.15, CUDA up to 12.4)" in out
-    assert "lowres_pose/1: tensorrt, fp16, sha256" in out
-    assert "problem: lowres_pose/1 is for NVIDIA A100 (compute capability 8.0) and will not" in out
+    assert "lowres_pose/2: tensorrt, fp16, sha256" in out
+    assert "problem: lowres_pose/2 is for NVIDIA A100 (compute capability 8.0) and will not" in out
 
 
 def test_a_driver_that_fails_is_told(nvidia_smi: Path, copy: Path):
@@ -223,17 +224,17 @@ def test_tensorrt_is_found_by_its_library(tmp_path: Path):
 
 
 def test_a_recorded_checksum_is_compared(copy: Path):
-    version = copy / "lowres_pose/1"
+    version = copy / "lowres_pose/2"
     (version / "parity.json").write_text(json.dumps({"model_sha256": "ab" * 32}))
     models, findings = examine(copy, HERE, FAST)
     (found,) = told(findings)
-    assert found.startswith("problem: lowres_pose/1 model.onnx is not the file")
+    assert found.startswith("problem: lowres_pose/2 model.onnx is not the file")
     assert models[0].recorded
     (version / "parity.json").write_text(json.dumps({"model_sha256": models[0].sha256}))
     assert examine(copy, HERE, FAST)[1] == []
     (version / "parity.json").write_text("half a fi")
     (found,) = told(examine(copy, HERE, FAST)[1])
-    assert found.startswith("warning: lowres_pose/1 its parity.json cannot be read")
+    assert found.startswith("warning: lowres_pose/2 its parity.json cannot be read")
     (version / "parity.json").unlink()
     models, findings = examine(copy, HERE, FAST)
     assert (models[0].recorded, findings) == (False, [])
@@ -266,7 +267,7 @@ def test_a_configuration_that_does_not_fit(copy: Path, change: tuple[str, str], 
 def test_folders_that_hold_no_model(copy: Path, tmp_path: Path):
     (copy / "notes").mkdir()
     (copy / ".hidden").mkdir()
-    shutil.rmtree(copy / "lowres_pose/1")
+    shutil.rmtree(copy / "lowres_pose/2")
     (copy / "person_detector/1/model.onnx").unlink()
     findings = told(examine(copy, HERE, FAST)[1])
     assert [re.sub(r"/\S*/models/", "", found) for found in findings] == [
@@ -281,21 +282,21 @@ def test_folders_that_hold_no_model(copy: Path, tmp_path: Path):
 
 
 def test_the_newest_version_is_the_one_that_is_tried(copy: Path):
-    shutil.copytree(copy / "lowres_pose/1", copy / "lowres_pose/10")
-    (copy / "lowres_pose/1/model.onnx").write_bytes(b"broken, and not served")
+    shutil.copytree(copy / "lowres_pose/2", copy / "lowres_pose/10")
+    (copy / "lowres_pose/2/model.onnx").write_bytes(b"broken, and not served")
     models, findings = examine(copy, HERE, FAST)
     assert (models[0].version, findings) == ("10", [])
 
 
 def test_int8_without_instructions_for_it_is_told(copy: Path):
-    path = copy / "lowres_pose/1/model.onnx"
+    path = copy / "lowres_pose/2/model.onnx"
     graph = onnx.load(str(path))
     del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, {"precision": "int8"})
     onnx.save(graph, str(path))
     assert examine(copy, HERE, FAST)[1] == []
     (found,) = told(examine(copy, HERE, PLAIN)[1])
-    assert found.startswith("warning: lowres_pose/1 is int8, and this processor has no")
+    assert found.startswith("warning: lowres_pose/2 is int8, and this processor has no")
 
 
 def test_models_of_other_backends_are_named_and_not_tried(tmp_path: Path):

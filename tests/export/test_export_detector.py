@@ -122,7 +122,7 @@ def test_what_is_no_detector_is_named(
 
 
 def test_another_onnx_model_is_no_detector(repository: Path, tmp_path: Path):
-    pose = repository / "lowres_pose/1/model.onnx"
+    pose = repository / "lowres_pose/2/model.onnx"
     with pytest.raises(DetectorError, match="its outputs are keypoints, scores, variances"):
         export_detector(pose, tmp_path / "r", tmp_path)
 

@@ -42,7 +42,7 @@ def trt(
 
 @pytest.fixture(scope="session")
 def pose_graph(repository: Path) -> Path:
-    return repository / "lowres_pose/1/model.onnx"
+    return repository / "lowres_pose/2/model.onnx"
 
 
 def shapes(*sizes: tuple[int, ...]) -> ShapeRange:

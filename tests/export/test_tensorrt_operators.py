@@ -11,8 +11,9 @@ from farpose_export.fused import fuse
 from farpose_export.precision.fp16 import to_fp16
 from farpose_export.precision.int8 import Quantizer
 from farpose_export.tensorrt.operators import operator_list, unsupported
+from tests.conftest import ROOT
 
-MODELS = ("lowres_pose", "person_detector")
+GRAPHS = sorted((ROOT / "model_repository").glob("*/*/model.onnx"))
 
 FLOAT, UINT8, INT8, INT64 = (
     TensorProto.FLOAT,
@@ -24,7 +25,7 @@ FLOAT, UINT8, INT8, INT64 = (
 
 @pytest.fixture(scope="module")
 def pose(repository: Path) -> onnx.ModelProto:
-    return onnx.load(str(repository / "lowres_pose/1/model.onnx"))
+    return onnx.load(str(repository / "lowres_pose/2/model.onnx"))
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,19 @@ def reasons(graph: onnx.ModelProto) -> list[str]:
     return [finding.text() for finding in unsupported(graph)]
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_the_bundled_models_pass(name: str, repository: Path):
-    graph = onnx.load(str(repository / name / "1/model.onnx"))
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.parts[-3])
+def test_the_bundled_graphs_pass(path: Path):
+    graph = onnx.load(str(path))
+    onnx.checker.check_model(graph, full_check=True)
+    assert graph.ir_version <= 10
+    assert max(opset.version for opset in graph.opset_import) <= 20
     assert graph.graph.input[0].type.tensor_type.elem_type == UINT8
     assert reasons(graph) == []
+
+
+def test_every_model_that_is_bundled_has_a_graph():
+    names = {path.parts[-3] for path in GRAPHS}
+    assert names == {"lowres_pose", "lowres_pose_32", "person_detector"}
 
 
 def test_lower_precisions_for_tensorrt_pass(pose: onnx.ModelProto, crops: np.ndarray):
@@ -81,7 +90,7 @@ def test_of_the_fused_graphs_only_tensorrts_passes(pose: onnx.ModelProto):
 
 
 def test_an_operator_that_is_not_read_is_named_with_its_node(repository: Path):
-    graph = onnx.load(str(repository / "lowres_pose/1/model.onnx"))
+    graph = onnx.load(str(repository / "lowres_pose/2/model.onnx"))
     output = graph.graph.output[1].name
     graph.graph.node.append(helper.make_node("Unique", [output], ["u"], name="/decoder/odd"))
     (finding,) = unsupported(graph)

@@ -6,13 +6,16 @@ import re
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
+from farpose_serving.triton.interpreter import TritonUnavailableError, shared_library
 from tests.conftest import ROOT, missing
 from tests.service import Service
+from tests.triton.command import Command
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,23 @@ def test_the_wheel_alone_serves_the_bundled_models(empty_environment: Path, bus:
         answer = service.post(bus.read_bytes())
     assert answer["image"] == {"width": 810, "height": 1080}
     assert len(answer["people"]) >= 3
+
+
+def test_the_wheel_alone_runs_triton(empty_environment: Path, tmp_path: Path):
+    """The server's environment is made anew, and its models import the installed package."""
+    farpose = empty_environment / "bin/farpose"
+    try:
+        shared_library()
+    except TritonUnavailableError as error:
+        missing(f"no Triton server: {error}")
+    with Command(tmp_path / "log", "--environment", tmp_path, farpose=farpose) as command:
+        command.until_ready()
+        for model in ("lowres_pose", "pose_pipeline"):
+            url = f"http://127.0.0.1:{command.ports.http}/v2/models/{model}/ready"
+            with urllib.request.urlopen(url) as answer:
+                assert answer.status == 200
+    (linked,) = tmp_path.glob("triton-server-*/python/lib/python3*/site-packages/farpose/")
+    assert linked.resolve().is_relative_to(empty_environment)
 
 
 def test_the_doctor_finds_nothing_wrong_with_the_wheel_alone(empty_environment: Path):

@@ -13,7 +13,8 @@ import yaml
 
 from farpose.cli import main
 from farpose.keypoints import COCO17
-from farpose_training.checkpoint import load_model, save_model
+from farpose_training.blend import blend
+from farpose_training.checkpoint import CheckpointError, load_model, save_model
 from farpose_training.compact import compact
 from farpose_training.config import ModelConfig
 from farpose_training.models.network import PoseNet
@@ -102,3 +103,28 @@ def test_a_compact_checkpoint_is_half_the_size_and_says_nearly_the_same(
     difference = (loaded.model(crops).x - network(crops).x).abs().max()
     assert 0 < difference < 0.05
     assert all(p.dtype == torch.float32 for p in loaded.model.parameters())
+
+
+def test_a_blend_lies_between_two_checkpoints_of_one_network(settings: dict, tmp_path: Path):
+    paths = [tmp_path / f"{name}.safetensors" for name in ("start", "trained", "blend")]
+    networks = []
+    for seed, path in enumerate(paths[:2]):
+        torch.manual_seed(seed)
+        settings["model"]["head"]["sigma"] = 2.0 + seed
+        networks.append(PoseNet(ModelConfig.model_validate(settings["model"]), 17))
+        facts = {"training_data": "none", "pck_0.2": f"0.{seed}"}
+        save_model(path, networks[-1], COCO17, facts)
+    blend(*paths, part=0.25)
+    found = load_model(paths[2])
+    assert found.facts.keys() == {"training_data", "blend"}  # nobody has scored it
+    assert found.model.config.head.sigma == 2.25
+    for name, value in found.model.state_dict().items():
+        one, other = (network.state_dict()[name] for network in networks)
+        expected = one + 0.25 * (other - one) if value.is_floating_point() else other
+        torch.testing.assert_close(value, expected)
+
+    wider = settings["model"]
+    wider["resolution"] *= 2
+    save_model(paths[1], PoseNet(ModelConfig.model_validate(wider), 17), COCO17, {})
+    with pytest.raises(CheckpointError, match="are different networks"):
+        blend(*paths)

@@ -13,16 +13,14 @@ from farpose_serving.triton.environment import TritonEnvironment
 from tests.serving.test_command import FARPOSE
 
 
-def test_each_way_answers_every_number_of_cameras(
-    environment: TritonEnvironment, data: Path, tmp_path: Path
-):
+def test_each_way_answers_its_cameras(environment: TritonEnvironment, data: Path, tmp_path: Path):
     command = [FARPOSE, "bench", "serving", data / "coco_mini/val", "--output", tmp_path]
-    options = ["--cameras", "1", "--cameras", "3", "--seconds", "1.5", "--pictures", "4"]
+    options = ["--cameras", "2", "--seconds", "1.5", "--pictures", "4"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((tmp_path / "serving.csv").read_text().splitlines()))
-    assert [row["cameras"] for row in rows] == ["1"] * 4 + ["3"] * 4
-    assert len({row["way"] for row in rows}) == 4
+    assert [row["cameras"] for row in rows] == ["2"] * 5
+    assert len({row["way"] for row in rows}) == 5
     for row in rows:
         assert int(row["frames"]) > 0
         assert 0 < float(row["p50_ms"]) <= float(row["p99_ms"])
@@ -31,7 +29,7 @@ def test_each_way_answers_every_number_of_cameras(
         assert people >= 1  # each of these pictures has somebody
     text = (tmp_path / "serving.md").read_text()
     assert text in done.stdout
-    assert text.count("of direct gRPC's p50") == 4
+    assert text.count("of direct gRPC's p50") == 3
 
 
 @pytest.mark.parametrize("what", ["missing", "empty"])

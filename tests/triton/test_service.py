@@ -23,7 +23,7 @@ from farpose_serving.triton.server import TritonServer
 from tests.conftest import ROOT
 from tests.service import Service
 from tests.serving.test_command import FARPOSE
-from tests.triton.conftest import StartServer, free_ports
+from tests.triton.servers import StartServer, free_ports
 
 ENGINES = ("triton", "triton-pipeline")
 DEADLINE_SECONDS = 2.0

@@ -27,7 +27,7 @@ from farpose.pipeline import PosePipeline
 from farpose.remote_pipeline import OptionsError
 from farpose_serving.triton.server import TritonServer
 from tests.serving.encoded import encode, gradient
-from tests.triton.conftest import free_ports
+from tests.triton.servers import StartServer, free_ports
 
 CAMERAS = 8
 
@@ -183,3 +183,65 @@ def test_nobody_at_the_address_is_said_at_once():
                 await asyncio.wait_for(asked, 5)
 
     with_engine(url, ask)
+
+
+def test_frames_in_shared_memory_have_the_same_people(
+    url: str, pictures: list[bytes], triton: TritonServer
+):
+    def regions() -> set[str]:
+        return {path.name for path in Path("/dev/shm").glob("psm_*")}  # noqa: S108
+
+    async def ask() -> tuple[list[Any], list[Any]]:
+        results = []
+        for shared in (False, True):
+            async with TritonEngine(url, 60, shared_memory=shared) as engine:
+                pipeline = PosePipeline(engine)
+                results.append(await asyncio.gather(*map(pipeline, pictures * 2)))
+                if shared:
+                    assert engine._shared is not None
+                    # At most a frame and the crops of its people at a time.
+                    assert 0 < len(engine._shared._regions) <= 4 * len(pictures)
+        return results[0], results[1]
+
+    before = regions()
+    for plain, shared in zip(*asyncio.run(ask()), strict=True):
+        np.testing.assert_array_equal(plain.people.keypoints, shared.people.keypoints)
+    assert regions() == before
+    with grpc.InferenceServerClient(url) as client:
+        assert not client.get_system_shared_memory_status().regions
+
+
+def test_a_region_is_not_used_again_after_a_request_was_given_up(url: str):
+    frames = {"images": np.zeros((16, 1280, 1280, 3), np.uint8)}
+
+    async def ask() -> None:
+        async with TritonEngine(url, 60, shared_memory=True) as engine:
+            await engine.metadata("person_detector")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(engine.infer("person_detector", frames), 0.3)
+            assert engine._shared is not None
+            (given_up,) = engine._shared._regions
+            await engine.infer("person_detector", {"images": frames["images"][:, :640]})
+            await engine.infer("person_detector", frames)
+            assert given_up not in [r for free in engine._shared._free.values() for r in free]
+
+    asyncio.run(ask())
+
+
+def test_shared_memory_survives_a_restart_of_the_server(
+    repository: Path, start_triton: StartServer
+):
+    frames = {"images": np.zeros((1, 640, 640, 3), np.uint8)}
+    ports = free_ports()
+    first = start_triton(repository, ports=ports)
+
+    async def ask() -> None:
+        async with TritonEngine(f"127.0.0.1:{ports.grpc}", 60, shared_memory=True) as engine:
+            expected = await engine.infer("person_detector", frames)
+            first.stop()
+            start_triton(repository, ports=ports)
+            for _ in range(2):  # the second one in shared memory again
+                found = await engine.infer("person_detector", frames)
+                np.testing.assert_array_equal(found["scores"], expected["scores"])
+
+    asyncio.run(ask())

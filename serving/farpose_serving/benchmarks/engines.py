@@ -27,6 +27,7 @@ ROUNDS: Final = 3
 
 EMBEDDED: Final = "HTTP, embedded engine"
 MODELS: Final = "HTTP, Triton's models"
+SHARED: Final = "HTTP, Triton's models, shared memory"
 PIPELINE: Final = "HTTP, Triton's pose_pipeline"
 DIRECT: Final = "gRPC, Triton's pose_pipeline"
 
@@ -101,6 +102,7 @@ def running(folder: Path) -> Iterator[dict[str, Way]]:
     engines = {
         EMBEDDED: ["onnxruntime"],
         MODELS: ["triton", "--triton-url", grpc_url],
+        SHARED: ["triton", "--triton-url", grpc_url],
         PIPELINE: ["triton-pipeline", "--triton-url", grpc_url],
     }
     ports = [("http", http_port), ("grpc", grpc_port), ("metrics", metrics_port)]
@@ -112,14 +114,15 @@ def running(folder: Path) -> Iterator[dict[str, Way]]:
                 folder / "triton.log",
             )
         )
-        ways = {}
+        ways: dict[str, Way] = {}
         for name, engine in engines.items():
             url = f"http://127.0.0.1:{free_port()}"
             service = servers.enter_context(
                 Server(
                     ["serve", "--port", url.rpartition(":")[2], "--engine", *engine],
                     f"{url}/health/ready",
-                    folder / f"{engine[0]}.log",
+                    folder / f"{len(ways)}.log",
+                    {"FARPOSE_TRITON_SHARED_MEMORY": str(name == SHARED)},
                 )
             )
             behind = (service,) if name == EMBEDDED else (service, triton)
@@ -168,7 +171,7 @@ def report(rows: list[Row], per_frame: str, pictures: int, seconds: float) -> st
     lines.append("")
     for direct in (row for row in rows if row.way == DIRECT):
         for row in rows:
-            if row.cameras == direct.cameras and row.way in (MODELS, PIPELINE):
+            if row.cameras == direct.cameras and row.way in (MODELS, SHARED, PIPELINE):
                 lines.append(
                     f"- {row.cameras} cameras, {row.way}: "
                     f"{row.p50_ms / direct.p50_ms:.2f} of direct gRPC's p50, "
@@ -195,7 +198,7 @@ def _row(way: str, cameras: int, windows: list[Window], cpu_share: float) -> Row
 
 def _line(row: Row) -> str:
     return (
-        f"{row.cameras:>3} cameras  {row.way:<30} {row.frames_per_second:>7.1f} frames/s "
+        f"{row.cameras:>3} cameras  {row.way:<37} {row.frames_per_second:>7.1f} frames/s "
         f"{row.people_per_second:>7.1f} people/s  p50 {row.p50_ms:>7.1f}  "
         f"p99 {row.p99_ms:>7.1f} ms  CPU {row.cpu_share:.0%}"
     )

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -36,21 +37,33 @@ class Server:
         arguments: of `farpose`.
         ready: address that answers 200 once it serves.
         log: takes what it prints.
+        variables: more of its environment.
 
     Raises:
         ServerError: on entry, when it is not ready in time.
     """
 
-    def __init__(self, arguments: list[str], ready: str, log: Path) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        ready: str,
+        log: Path,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = [sys.executable, "-m", "farpose", *arguments]
         self._ready = ready
         self._log = log
+        self._environment = {**os.environ, **(variables or {})}
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             # A session of its own, by which all its processes are found.
             self._process = subprocess.Popen(  # noqa: S603
-                self._command, stdout=log, stderr=log, start_new_session=True
+                self._command,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
             )
         end = time.monotonic() + START_SECONDS
         while self._process.poll() is None and time.monotonic() < end:

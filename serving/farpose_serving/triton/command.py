@@ -10,8 +10,9 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from farpose.package_folders import default_folder
 from farpose.repository import default_repository
-from farpose_serving.triton.environment import default_folder, prepare
+from farpose_serving.triton.environment import prepare
 from farpose_serving.triton.server import Ports, TritonServer
 
 READY_SECONDS: Final = 120
@@ -53,7 +54,7 @@ def triton(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     folder = environment or default_folder()
-    typer.echo(f"preparing Triton's packages in {folder}", err=True)
+    typer.echo(f"Triton's packages are in {folder}; the first start installs them", err=True)
     passed = [
         f"--model-control-mode={model_control_mode}",
         f"--log-verbose={verbose}",

@@ -1,39 +1,40 @@
-"""The folder that the local Triton server runs from: made once, by the packages of a file.
+"""The folders that the local Triton server runs from, made once.
 
-    python/     a virtual environment with the NumPy that Triton's Python backend reads rightly
-    backends/   `python` with the stub of this interpreter's version, and our `onnxruntime`
+    triton-packages-*/    Triton and what models need, with the NumPy that its Python backend reads
+                          rightly; for these requirements and this interpreter
+    triton-server-*/      for this installation of Farpose
+        packages          a link to the above
+        python/           a virtual environment that finds the packages and Farpose
+        backends/         `python` with the stub of this interpreter's version, and `onnxruntime`, a
+                          link to ours
 
-The backend's interpreters ignore PYTHONPATH; they take the virtual environment that is first on
-PATH. Nothing is installed into the environment that Farpose runs in.
+The backends' interpreters ignore PYTHONPATH; they take the virtual environment that is first on
+PATH. Nothing is installed into the environment that Farpose runs in. Folders of earlier versions
+stay; they may be deleted while no server runs from them.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import importlib.util
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import farpose
+from farpose.package_folders import InstallError, fingerprint, install, make_once
 from farpose_serving.triton.interpreter import TritonUnavailableError, shared_library
 
 HERE: Final = Path(__file__).parent
 REQUIREMENTS: Final = tuple(HERE / "requirements" / name for name in ("server.txt", "models.txt"))
 """Complete, so that nothing is resolved: Triton's package would ask for an older OpenCV."""
 
-BACKEND: Final = HERE / "backends" / "onnxruntime" / "model.py"
+BACKEND: Final = HERE / "backends" / "onnxruntime"
 SERVER: Final = Path("pytriton", "tritonserver")
 LIBRARIES: Final = "nvidia_pytriton.libs"
+PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,19 @@ class TritonEnvironment:
     folder: Path
 
     @property
+    def packages(self) -> Path:
+        """Where its packages are."""
+        return self.folder / "packages"
+
+    @property
     def python(self) -> Path:
         """The virtual environment."""
         return self.folder / "python"
 
     @property
-    def site(self) -> Path:
-        """Its packages."""
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        return self.python / "lib" / version / "site-packages"
-
-    @property
     def server(self) -> Path:
         """The program."""
-        return self.site / SERVER / "bin" / "tritonserver"
+        return self.packages / SERVER / "bin" / "tritonserver"
 
     @property
     def backends(self) -> Path:
@@ -65,25 +65,24 @@ class TritonEnvironment:
 
     def variables(self) -> dict[str, str]:
         """The environment that the server is started with."""
-        libraries = [str(self.site / LIBRARIES), str(shared_library().parent)]
+        libraries = [str(self.packages / LIBRARIES)]
+        libpython = shared_library()
+        if libpython.is_absolute():
+            libraries.append(str(libpython.parent))
         libraries += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
         return {
             **os.environ,
             "LD_LIBRARY_PATH": os.pathsep.join(libraries),
+            "PYTHONDONTWRITEBYTECODE": "1",  # into the model repository
             "PATH": os.pathsep.join([str(self.python / "bin"), os.environ.get("PATH", os.defpath)]),
         }
-
-
-def default_folder() -> Path:
-    """Where environments are kept: `$XDG_CACHE_HOME/farpose`, or `~/.cache/farpose`."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "farpose"
 
 
 def prepare(root: Path) -> TritonEnvironment:
     """The environment in this folder; it is made if it is not there.
 
-    Several processes may ask at once: one makes it, the others wait.
+    Several processes may ask at once: one makes it, the others wait. One that was left half-made is
+    never taken.
 
     Raises:
         TritonUnavailableError: this machine lacks something, or packages cannot be had.
@@ -91,88 +90,44 @@ def prepare(root: Path) -> TritonEnvironment:
     if sys.platform != "linux":
         raise TritonUnavailableError(f"Triton runs on Linux, not on {sys.platform}")
     shared_library()
-    folder = root / f"triton-{_fingerprint()}"
+    root = root.absolute()
+    contents = [path.read_text() for path in REQUIREMENTS]
+    packages = root / f"triton-packages-{fingerprint(sys.version, *contents)}"
+    installation = (packages.name, sys.base_prefix, str(_farpose()), str(BACKEND))
+    environment = TritonEnvironment(root / f"triton-server-{fingerprint(*installation)}")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with _only_one(root / "triton.lock"):
-            if not folder.is_dir():
-                _make(folder)
+        make_once(packages, lambda partial: install(REQUIREMENTS, partial))
+        make_once(environment.folder, lambda partial: _make(TritonEnvironment(partial), packages))
+    except InstallError as error:
+        raise TritonUnavailableError(
+            f"the packages of the local Triton server cannot be installed: {error}"
+        ) from error
     except OSError as error:
-        raise TritonUnavailableError(f"{folder}: cannot be made ({error})") from error
-    return TritonEnvironment(folder)
+        raise TritonUnavailableError(f"{root}: cannot hold Triton's packages ({error})") from error
+    return environment
 
 
-def _fingerprint() -> str:
-    """Changes with everything that an environment is made of."""
-    content = hashlib.sha256(sys.version.encode())
-    for path in (*REQUIREMENTS, BACKEND):
-        content.update(path.read_bytes())
-    content.update(str(Path(farpose.__file__).parent).encode())
-    return content.hexdigest()[:12]
+def _farpose() -> Path:
+    """The core, which models of the Python backend import."""
+    return Path(farpose.__file__).parent
 
 
-def _make(folder: Path) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=".triton-", dir=folder.parent))
-    try:
-        environment = TritonEnvironment(partial)
-        venv.create(environment.python, symlinks=True)
-        _install(environment.site)
-        # The models of the Python backend run the same pipeline as everywhere else.
-        core = Path(farpose.__file__).parent
-        (environment.site / "farpose").symlink_to(core, target_is_directory=True)
-        _make_backends(environment)
-        partial.chmod(0o755)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _install(site: Path) -> None:
-    command = [*_installer(), "--no-deps", "--require-hashes", "--target", str(site)]
-    for path in REQUIREMENTS:
-        command += ["-r", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise TritonUnavailableError(
-            f"the packages of the local Triton server cannot be installed: {' '.join(lines[-3:])}"
-        )
-
-
-def _installer() -> list[str]:
-    """What can install packages: uv or pip."""
-    beside = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    uv = shutil.which("uv", path=os.pathsep.join(beside))
-    if uv is not None:
-        return [uv, "pip", "install", "--quiet", "--python", sys.executable]
-    if importlib.util.find_spec("pip") is None:
-        raise TritonUnavailableError(
-            f"neither uv nor pip is in the environment of {sys.executable}: install one of them"
-        )
-    return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-
-
-def _make_backends(environment: TritonEnvironment) -> None:
-    source = environment.site / SERVER
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    stub = source / "python_backend_stubs" / version / "triton_python_backend_stub"
+def _make(environment: TritonEnvironment, packages: Path) -> None:
+    source = packages / SERVER
+    stub = source / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
     if not stub.is_file():
-        known = sorted(path.name for path in (source / "python_backend_stubs").iterdir())
+        known = [path.name for path in (source / "python_backend_stubs").iterdir()]
         raise TritonUnavailableError(
-            f"this Triton has no backend for Python {version}: run Farpose on one of "
-            f"{', '.join(known)}"
+            f"this Triton has no backend for Python {PYTHON}: run Farpose on one of "
+            f"{', '.join(sorted(known, key=lambda name: int(name.split('.')[1])))}"
         )
+    environment.packages.symlink_to(Path("..", packages.name), target_is_directory=True)
+    venv.create(environment.python, symlinks=True)
+    site = environment.python / "lib" / f"python{PYTHON}" / "site-packages"
+    (site / "triton.pth").write_text(f"{packages}\n")
+    # The models of the Python backend run the same pipeline as everywhere else.
+    (site / "farpose").symlink_to(_farpose(), target_is_directory=True)
     python = environment.backends / "python"
     shutil.copytree(source / "backends" / "python", python)
     shutil.copy2(stub, python / stub.name)
-    ours = environment.backends / "onnxruntime"
-    ours.mkdir()
-    shutil.copy2(BACKEND, ours / BACKEND.name)
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    (environment.backends / "onnxruntime").symlink_to(BACKEND, target_is_directory=True)

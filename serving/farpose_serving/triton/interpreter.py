@@ -6,6 +6,9 @@ import ctypes.util
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Final
+
+SYSTEM: Final = Path("/usr")
 
 
 class TritonUnavailableError(RuntimeError):
@@ -15,6 +18,9 @@ class TritonUnavailableError(RuntimeError):
 def shared_library() -> Path:
     """The interpreter's `libpython3.X.so`, which the backend's stub is linked to.
 
+    Returns:
+        Its path, or the name alone where the loader of the system finds it.
+
     Raises:
         TritonUnavailableError: the interpreter was built without one, and none is beside it.
     """
@@ -23,15 +29,15 @@ def shared_library() -> Path:
     folders = [
         sysconfig.get_config_var("LIBDIR"),
         Path(sys.base_prefix) / "lib",
-        Path("/usr/lib", sysconfig.get_config_var("MULTIARCH") or ""),
-        "/usr/lib64",
+        SYSTEM / "lib" / (sysconfig.get_config_var("MULTIARCH") or ""),
+        SYSTEM / "lib64",
     ]
     for folder in filter(None, folders):
         path = Path(folder) / name
         if path.is_file():
             return path
     if ctypes.util.find_library(f"python{version}"):
-        return Path(name)  # the loader knows where
+        return Path(name)
     raise TritonUnavailableError(
         f"Triton's Python backend needs {name}, which this interpreter ({sys.executable}) has not: "
         f"install libpython{version} (Debian, Ubuntu) or python{version}-libs (Fedora), build with "

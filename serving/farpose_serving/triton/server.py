@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import signal
 import socket
 import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,10 @@ from farpose_serving.triton.interpreter import TritonUnavailableError
 
 STOP_SECONDS: Final = 40
 """What it is given to finish requests and unload models; Triton itself waits 30."""
+
+LIFELINE: Final = Path(__file__).with_name("lifeline.py")
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 (where Linux keeps it)
+PYTHON_BACKENDS: Final = ("python", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,9 @@ class Ports:
 class TritonServer:
     """Starts a server, and stops it at the end of a `with` block.
 
+    However this process ends, the server is told to stop: it gets SIGTERM when the thread that
+    started it ends, see `lifeline.py`. So start it in a thread that lives as long as it shall.
+
     Args:
         environment: of `prepare`.
         repository: a Triton model repository.
@@ -42,7 +52,7 @@ class TritonServer:
         log: where its messages go; to this process's stderr when not given.
 
     Raises:
-        TritonUnavailableError: the repository is missing or a port is in use.
+        TritonUnavailableError: the repository is missing, or the address cannot be listened on.
     """
 
     def __init__(
@@ -57,9 +67,17 @@ class TritonServer:
         self.host, self.ports = host, ports or Ports()
         if not repository.is_dir():
             raise TritonUnavailableError(f"{repository}: no such model repository")
-        for port in (self.ports.http, self.ports.grpc, self.ports.metrics):
+        numbers = (self.ports.http, self.ports.grpc, self.ports.metrics)
+        if len(set(numbers)) < len(numbers):
+            raise TritonUnavailableError(f"ports {numbers}: give three different ones")
+        for port in numbers:
             _refuse_used(host, port)
+        self._memory_prefix = f"farpose_triton_{uuid.uuid4().hex[:12]}_"
         command = [
+            sys.executable,
+            "-I",
+            str(LIFELINE),
+            str(os.getpid()),
             str(environment.server),
             f"--model-repository={repository.resolve()}",
             f"--backend-directory={environment.backends}",
@@ -70,6 +88,10 @@ class TritonServer:
             f"--metrics-address={host}",
             f"--metrics-port={self.ports.metrics}",
             "--disable-auto-complete-config",
+            *(
+                f"--backend-config={name},shm-region-prefix-name={self._memory_prefix}"
+                for name in PYTHON_BACKENDS
+            ),
             *arguments,
         ]
         with contextlib.ExitStack() as files:
@@ -138,14 +160,19 @@ class TritonServer:
             raise TritonUnavailableError(f"Triton stopped: {_ended(status)}")
 
     def stop(self) -> None:
-        """Let it finish its requests, and end it."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
+        """Let it finish its requests, and end it; an exception meanwhile ends it at once."""
+        try:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(STOP_SECONDS)
+        finally:
+            if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()
+            # A server that was killed has left its memory behind.
+            for region in SHARED_MEMORY.glob(f"{self._memory_prefix}*"):
+                region.unlink(missing_ok=True)
 
 
 def _ended(status: int) -> str:
@@ -155,14 +182,17 @@ def _ended(status: int) -> str:
 
 
 def _refuse_used(host: str, port: int) -> None:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise TritonUnavailableError(f"--host {host}: {error.strerror}") from error
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
         except OSError as error:
             raise TritonUnavailableError(
-                f"port {port} of {host} cannot be listened on ({error.strerror}): give another one"
+                f"{host} port {port}: {error.strerror}; stop what uses it or choose another port"
             ) from error

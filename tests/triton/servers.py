@@ -1,4 +1,4 @@
-"""A real Triton server over the bundled repository, shared by the tests of this folder."""
+"""Real Triton servers for all tests: a shared one, and others to break or stop."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from farpose_serving.triton.environment import TritonEnvironment, default_folder, prepare
+from farpose.package_folders import default_folder
+from farpose_serving.triton.environment import TritonEnvironment, prepare
 from farpose_serving.triton.interpreter import TritonUnavailableError
 from farpose_serving.triton.server import Ports, TritonServer
 from tests.conftest import missing
+from tests.triton.loading import ModelLoader
 
 READY_SECONDS = 180
 
@@ -46,6 +48,24 @@ def triton(
     with TritonServer(environment, repository, free_ports(), log=log) as server:
         server.wait_until_ready(READY_SECONDS)
         yield server
+
+
+@pytest.fixture(scope="session")
+def loader(
+    environment: TritonEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ModelLoader]:
+    """A server without models, which tests load models into under names of their own."""
+    repository = tmp_path_factory.mktemp("small_models")
+    log = tmp_path_factory.mktemp("triton") / "server.log"
+    with TritonServer(
+        environment,
+        repository,
+        free_ports(),
+        arguments=["--model-control-mode=explicit"],
+        log=log,
+    ) as server:
+        server.wait_until_ready(READY_SECONDS)
+        yield ModelLoader(server, repository, log)
 
 
 @pytest.fixture
