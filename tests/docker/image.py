@@ -10,10 +10,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NoReturn, Self
 
-from tests.docker.dockerfile import Instruction, fill, read
+from tests.docker.dockerfile import Instruction, read
 
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STEP_SECONDS = 300
@@ -86,7 +86,7 @@ class Stage:
 
     def path(self, name: str) -> Path:
         """A file of the image, as the namespace sees it."""
-        return self.root / os.path.join(self.folder, name).lstrip("/")
+        return self.root / str(PurePosixPath(self.folder, name)).lstrip("/")
 
     def command(
         self, command: Sequence[str], variables: Mapping[str, str], user: str = ""
@@ -146,6 +146,11 @@ class Image:
         """As `docker run --read-only` does."""
         self._namespace.run("mount", "-o", "remount,ro", self.stage.root)
 
+    def mount_memory(self, folder: str) -> None:
+        """As `docker run --tmpfs` does."""
+        place = self.stage.path(folder)
+        self._namespace.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", place)
+
     def _perform(self, instruction: Instruction) -> None:
         step = getattr(self, f"_{instruction.name.lower()}", None)
         if step is not None:
@@ -174,7 +179,7 @@ class Image:
         self.stage.user = instruction.value
 
     def _workdir(self, instruction: Instruction) -> None:
-        self.stage.folder = os.path.join(self.stage.folder, instruction.value)
+        self.stage.folder = str(PurePosixPath(self.stage.folder, instruction.value))
         self._namespace.run("mkdir", "-p", self.stage.path("."))
 
     def _copy(self, instruction: Instruction) -> None:

@@ -32,7 +32,9 @@ def image(namespace: Namespace, context: Path) -> Image:
     return built
 
 
-def test_the_image_serves_as_a_user_without_rights_on_a_read_only_root(image: Image, bus: Path):
+def test_the_image_serves_as_a_user_without_rights_on_a_read_only_root(
+    image: Image, bus: Path, tmp_path: Path
+):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -41,11 +43,15 @@ def test_the_image_serves_as_a_user_without_rights_on_a_read_only_root(image: Im
     assert subprocess.run(health, capture_output=True, check=False).returncode == 1
 
     command = image.command(*image.default, FARPOSE_PORT=port)
-    with subprocess.Popen(command) as service:
+    log = tmp_path / "service.log"
+    with (
+        log.open("w") as messages,
+        subprocess.Popen(command, stdout=messages, stderr=messages) as service,
+    ):
         try:
             end = time.monotonic() + READY_SECONDS
             while subprocess.run(health, capture_output=True, check=False).returncode:
-                assert service.poll() is None, "it stopped"
+                assert service.poll() is None, log.read_text()
                 assert time.monotonic() < end, "it did not get ready"
             request = urllib.request.Request(
                 f"http://127.0.0.1:{port}/pose", bus.read_bytes(), {"Content-Type": "image/jpeg"}
@@ -56,13 +62,14 @@ def test_the_image_serves_as_a_user_without_rights_on_a_read_only_root(image: Im
         finally:
             service.send_signal(signal.SIGTERM)
         assert service.wait(20) == 0
+    assert "telemetry" not in log.read_text().lower()
 
 
 def test_the_root_is_read_only_and_the_user_is_nobody(image: Image):
+    look = "id -u; touch /tmp/x /opt/farpose/x; grep CapBnd /proc/self/status"
     done = subprocess.run(
-        image.command("sh", "-c", "id -u; touch /tmp/x /opt/farpose/x; grep CapBnd /proc/self/status"),
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        image.command("sh", "-c", look), capture_output=True, text=True, check=False
+    )
     assert done.stdout.split() == ["10001", "CapBnd:", "0000000000000000"]
     assert done.stderr.count("Read-only file system") == 2
 

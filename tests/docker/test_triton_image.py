@@ -1,8 +1,8 @@
 """docker/Dockerfile.triton: its own steps are performed, and a real Triton serves its models.
 
-The server is the one of `farpose triton` (release 24.10), not NVIDIA's image: it stands beside what
-the steps install. It has no ONNX Runtime backend of its own, so ours does that part, and its packages
-are added to the image's environment for the test.
+The server is the one of `farpose triton` (release 24.10), not NVIDIA's image: it stands beside
+what the steps install. It has no ONNX Runtime backend of its own, so ours does that part, and its
+packages are added to the image's environment for the test.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ import tritonclient.grpc as grpc
 from farpose_serving.triton.environment import TritonEnvironment
 from tests.conftest import ROOT
 from tests.docker.image import Image, Namespace
-from tests.triton.conftest import environment, free_ports
-
-__all__ = ["environment"]
+from tests.triton.servers import free_ports
 
 READY_SECONDS = 120
 RUNTIME = ("onnxruntime", "flatbuffers")
@@ -57,7 +55,7 @@ def test_a_real_triton_serves_the_models_of_the_image(
     ports = free_ports()
     _stand_in_for_nvidia(image, namespace, environment)
     image.make_read_only()
-    namespace.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", image.stage.path("/tmp"))
+    image.mount_memory("/tmp")  # noqa: S108
     server, *arguments = image.default
     assert server == "tritonserver"
     command = image.command(
@@ -66,12 +64,15 @@ def test_a_real_triton_serves_the_models_of_the_image(
         LD_LIBRARY_PATH=environment.variables()["LD_LIBRARY_PATH"],
     )  # fmt: skip
     health = [word.replace("8000", str(ports.http)) for word in image.health]
-    with (tmp_path / "triton.log").open("w+") as log, subprocess.Popen(
-        command, stdout=log, stderr=log
-    ) as triton:
+    with (
+        (tmp_path / "triton.log").open("w+") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as triton,
+    ):
         try:
             end = time.monotonic() + READY_SECONDS
-            while subprocess.run(image.command(*health), capture_output=True, check=False).returncode:
+            while subprocess.run(
+                image.command(*health), capture_output=True, check=False
+            ).returncode:
                 assert triton.poll() is None, Path(log.name).read_text()[-3000:]
                 assert time.monotonic() < end, Path(log.name).read_text()[-3000:]
                 time.sleep(0.5)
@@ -88,9 +89,11 @@ def _stand_in_for_nvidia(
 ) -> None:
     """What NVIDIA's image has beside the steps: a server that its user may read, ONNX Runtime."""
     libraries = environment.variables()["LD_LIBRARY_PATH"].split(":")
-    _let_everyone_in(image, namespace, environment.folder, *map(Path, libraries))
+    _let_everyone_in(
+        image, namespace, environment.folder, environment.packages.resolve(), *map(Path, libraries)
+    )
     for name in RUNTIME:
-        copy = f"cp -r {environment.site / name} /opt/farpose/lib/python3*/site-packages/"
+        copy = f"cp -r {environment.packages / name} /opt/farpose/lib/python3*/site-packages/"
         subprocess.run(image.command("sh", "-c", copy, user="0:0"), check=True)
 
 
@@ -98,7 +101,7 @@ def _let_everyone_in(image: Image, namespace: Namespace, *folders: Path) -> None
     """Folders of root's home are part of this test's base image."""
     for folder in folders:
         for path in (folder, *folder.parents):
-            namespace.run("chmod", "a+x", image.stage.path(str(path)))
+            namespace.run("chmod", "a+rx", image.stage.path(str(path)))
 
 
 def _people(port: int, picture: bytes) -> np.ndarray:
