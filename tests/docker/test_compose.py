@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from typing import Any
 
@@ -49,11 +50,11 @@ def test_the_file_keeps_to_the_compose_specification(name: str):
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("profile", ["", "monitoring"])
 def test_compose_itself_takes_the_file(name: str, profile: str):
-    if subprocess.run(
-        ["docker", "compose", "version"], capture_output=True, check=False
-    ).returncode:
+    docker = shutil.which("docker")
+    version = [str(docker), "compose", "version"]
+    if docker is None or subprocess.run(version, capture_output=True, check=False).returncode:
         pytest.skip("no docker compose here; the specification is checked above")
-    command = ["docker", "compose", "--file", DOCKER / name, "config", "--format", "json"]
+    command = [docker, "compose", "--file", DOCKER / name, "config", "--format", "json"]
     done = subprocess.run(
         command,
         env={**os.environ, "COMPOSE_PROFILES": profile},
