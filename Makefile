@@ -13,11 +13,11 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 LABELLED = --annotations $(FARPOSE_DATA)/lspet/val_coco17.json --images $(FARPOSE_DATA)/lspet/val
 TRITON := serving/farpose_serving/triton/requirements
-SOURCES := farpose training export serving clients docs tests
+SOURCES := farpose training export serving clients docker docs tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check lint format types imports unit demo lock train-pose train-teacher \
-	train-detector privacy-view perf bench bench-training study study-smoke clean
+.PHONY: help run setup test check lint format types imports unit docker-check demo lock train-pose \
+	train-teacher train-detector privacy-view perf bench bench-training study study-smoke clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ imports: setup ## Which package may import which
 unit: setup ## The tests alone
 	$(BIN)/pytest
 
+docker-check: setup ## Dockerfiles, compose files and dashboard, without an engine
+	$(BIN)/pytest tests/docker
+
 demo: $(VENV)/.serve ## Start the service, post a street picture, write demo.png
 	$(BIN)/python clients/sample_picture.py build/bus.jpg
 	@$(BIN)/farpose serve --port $(DEMO_PORT) & service=$$!; trap "kill $$service; wait $$service" EXIT; \
@@ -61,6 +64,8 @@ lock: $(VENV)/.bootstrap ## Pin the newest allowed versions into requirements/
 	$(COMPILE) requirements/perf.in --no-deps --upgrade -o requirements/perf.txt
 	$(COMPILE) $(TRITON)/server.in --no-deps --upgrade -o $(TRITON)/server.txt
 	$(COMPILE) $(TRITON)/models.in --override $(TRITON)/overrides.txt --upgrade -o $(TRITON)/models.txt
+	$(COMPILE) docker/triton.in -c $(TRITON)/models.txt --override $(TRITON)/overrides.txt \
+		--upgrade -o docker/triton.txt
 
 train-pose: setup ## Train the bundled pose models and add them to model_repository (hours)
 	$(BIN)/farpose train training/configs/pose_64.yaml

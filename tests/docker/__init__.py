@@ -1,0 +1,1 @@
+"""The images, the compose files and the monitoring of docker/."""
