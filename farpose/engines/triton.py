@@ -42,6 +42,9 @@ CHANNEL_ARGUMENTS: Final = (
 READY_SECONDS: Final = 2.0
 """For the answer to whether a server is ready."""
 
+STUB_FAILED: Final = "Stub process"
+"""Begins the message of a Python model of which a process has ended; others may answer."""
+
 
 class TritonEngine:
     """The models of a Triton server. Use it as an asynchronous context.
@@ -217,6 +220,8 @@ class TritonEngine:
                 return EngineTimeoutError(message)
             case "UNAVAILABLE" | "CANCELLED" | "RESOURCE_EXHAUSTED":
                 self._known.clear()  # another server may come back
+                return EngineUnavailableError(message)
+            case "INTERNAL" if STUB_FAILED in error.message():
                 return EngineUnavailableError(message)
             case _:
                 return EngineError(message)

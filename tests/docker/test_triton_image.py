@@ -58,8 +58,8 @@ def test_a_real_triton_serves_the_models_of_the_image(
     image.mount_memory("/tmp")  # noqa: S108
     server, *arguments = image.default
     assert server == "tritonserver"
-    # This release sometimes aborts while it loads several models of its Python backend at once; here
-    # the ONNX models are such too.
+    # This release sometimes aborts while it loads several Python models at once, and here
+    # the ONNX models are such, too.
     arguments.append("--model-load-thread-count=1")
     command = image.command(
         str(environment.server), *arguments, f"--backend-directory={environment.backends}",

@@ -226,6 +226,29 @@ def test_a_model_that_is_unloaded_and_loaded_again(
                 assert service.post(pictures[0])["people"]
 
 
+def test_an_instance_that_dies_leaves_the_others(
+    repository: Path,
+    pictures: list[bytes],
+    start_triton: StartServer,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("FARPOSE_DEADLINE_MS", f"{DEADLINE_SECONDS * 1e3:.0f}")
+    server = start_triton(repository)
+    with serve(server, "triton-pipeline") as service:
+        expected = service.post(pictures[0])["people"]
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
+        instances = [pid for pid, command in commands.items() if "pose_pipeline" in command]
+        assert len(instances) == 4
+        os.kill(instances[0], signal.SIGKILL)
+        answers = [ask(service, "/pose", pictures[0]) for _ in range(8)]
+        good = [answer for answer in answers if answer.status == 200]
+        assert len(good) >= 4
+        assert all(len(answer.content["people"]) == len(expected) for answer in good)
+        assert all(is_unavailable(answer) for answer in answers if answer not in good)
+    os.kill(server.pid, signal.SIGKILL)  # asked to stop, it waits half a minute for the dead one
+
+
 SLOW_MODEL = """
 import time
 import numpy as np
