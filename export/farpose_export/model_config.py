@@ -34,6 +34,11 @@ QUEUE_TIMEOUT_SECONDS: Final = 5.0
 """A request that waited so long is refused. Clients may ask for less."""
 
 
+ONE_INSTANCE: Final = pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO, count=1)
+"""On each GPU, or on the CPU, where Triton would else take two: a run spreads over the cores by
+itself, and requests that wait for it become one batch."""
+
+
 def pose_config(
     name: str, resolution: int, joints: int, backend: Backend = "onnxruntime"
 ) -> pb.ModelConfig:
@@ -61,7 +66,7 @@ def pose_config(
             )
             for output, dims in outputs.items()
         ],
-        instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
+        instance_group=[ONE_INSTANCE],
         dynamic_batching=_batching(PREFERRED_BATCH_SIZES),
         model_warmup=[_warmup("crops", crop, size) for size in (1, PREFERRED_BATCH_SIZES[0])],
     )
@@ -82,7 +87,7 @@ def fused_config(name: str, joints: int, backend: Backend = "onnxruntime") -> pb
             pb.ModelOutput(name=output, data_type=pb.TYPE_FP32, dims=dims)
             for output, dims in outputs.items()
         ],
-        instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
+        instance_group=[ONE_INSTANCE],
     )
 
 
@@ -97,7 +102,7 @@ def detector_config(name: str) -> pb.ModelConfig:
             pb.ModelOutput(name="boxes", data_type=pb.TYPE_FP32, dims=(DETECTIONS, 4)),
             pb.ModelOutput(name="scores", data_type=pb.TYPE_FP32, dims=(DETECTIONS,)),
         ],
-        instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO)],
+        instance_group=[ONE_INSTANCE],
         dynamic_batching=_batching((2, 4, 8, 16)),
         model_warmup=[_warmup("images", (size, size, 3), 1) for size in WARM_DETECTOR_SIZES],
     )

@@ -17,7 +17,7 @@ import pytest
 from tests.serving.test_command import FARPOSE
 from tests.triton.command import END_SECONDS, Command, port_options, until
 from tests.triton.processes import command_line, shared_memory
-from tests.triton.servers import free_ports
+from tests.triton.servers import READY_SECONDS, StartServer, free_ports
 from tests.triton.small_models import add_model, config, identity
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -184,3 +184,15 @@ def test_without_a_place_for_packages_it_says_so(models: Path, tmp_path: Path):
     )
     assert done.returncode == 1
     assert f"{tmp_path}/file/folder: cannot hold Triton's packages" in done.stderr
+
+
+def test_a_server_that_aborts_while_it_loads_is_started_again(
+    start_triton: StartServer, repository: Path
+):
+    server = start_triton(repository, ready=False)
+    first = server.pid
+    time.sleep(0.5)
+    assert not server.is_ready()
+    os.kill(first, signal.SIGABRT)
+    server.wait_until_ready(READY_SECONDS)
+    assert server.pid != first

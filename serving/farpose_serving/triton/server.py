@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import logging
 import os
 import signal
 import socket
@@ -23,9 +24,14 @@ from farpose_serving.triton.interpreter import TritonUnavailableError
 STOP_SECONDS: Final = 40
 """What it is given to finish requests and unload models; Triton itself waits 30."""
 
+MOST_ABORTS: Final = 3
+"""Of a server that is loading its models, see `TritonServer.wait_until_ready`."""
+
 LIFELINE: Final = Path(__file__).with_name("lifeline.py")
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 (where Linux keeps it)
 PYTHON_BACKENDS: Final = ("python", "onnxruntime")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class TritonServer:
         for port in numbers:
             _refuse_used(host, port)
         self._memory_prefix = f"farpose_triton_{uuid.uuid4().hex[:12]}_"
-        command = [
+        self._command = [
             sys.executable,
             "-I",
             str(LIFELINE),
@@ -94,12 +100,17 @@ class TritonServer:
             ),
             *arguments,
         ]
+        self._variables = environment.variables()
+        self._log = log
+        self._start()
+
+    def _start(self) -> None:
         with contextlib.ExitStack() as files:
-            output = None if log is None else files.enter_context(log.open("ab"))
+            output = None if self._log is None else files.enter_context(self._log.open("ab"))
             # In a group of its own: Ctrl-C of a terminal reaches this process, which passes it on.
             self._process = subprocess.Popen(  # noqa: S603
-                command,
-                env=environment.variables(),
+                self._command,
+                env=self._variables,
                 stdout=output,
                 stderr=output,
                 process_group=0,
@@ -124,13 +135,21 @@ class TritonServer:
     def wait_until_ready(self, seconds: float) -> None:
         """Return once all models are loaded.
 
+        Now and then this release aborts while several processes of its Python backend start at
+        once. It is then started again, a few times at most.
+
         Raises:
             TritonUnavailableError: the server stopped, or is not ready in time.
         """
         deadline = time.monotonic() + seconds
+        aborts = 0
         while not self.is_ready():
             status = self._process.poll()
-            if status is not None:
+            if status == -signal.SIGABRT and aborts < MOST_ABORTS:
+                aborts += 1
+                logger.warning("Triton aborted while it loaded its models: starting it again")
+                self._start()
+            elif status is not None:
                 raise TritonUnavailableError(
                     f"Triton stopped before it was ready: {_ended(status)}"
                 )
