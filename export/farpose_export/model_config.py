@@ -27,12 +27,12 @@ labels of `scores`."""
 WARM_DETECTOR_SIZES: Final = (320, 640)
 """Sides of the pictures that the detector is warmed up with, pixels."""
 
-MAX_QUEUE_SIZE: Final = 256
-"""Requests that may wait; a later one is refused at once instead of waiting in vain."""
+LABEL_FILE: Final = "keypoints.txt"
+"""Names of a pose model's joints, a line each, beside its `config.pbtxt`: Triton serves them as the
+labels of `scores`."""
 
-QUEUE_TIMEOUT_SECONDS: Final = 5.0
-"""A request that waited so long is refused. Clients may ask for less."""
-
+WARM_DETECTOR_SIZES: Final = (320, 640)
+"""Sides of the pictures that the detector is warmed up with, pixels."""
 
 ONE_INSTANCE: Final = pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO, count=1)
 """On each GPU, or on the CPU, where Triton would else take two: a run spreads over the cores by
@@ -127,17 +127,13 @@ def _contract(config: pb.ModelConfig) -> tuple[object, ...]:
 
 
 def _batching(preferred: tuple[int, ...]) -> pb.ModelDynamicBatching:
-    # Without a delay: a request to an idle model runs at once, and those that arrive meanwhile
-    # become the next batch.
-    return pb.ModelDynamicBatching(
-        preferred_batch_size=preferred,
-        default_queue_policy=pb.ModelQueuePolicy(
-            timeout_action=pb.ModelQueuePolicy.REJECT,
-            default_timeout_microseconds=int(QUEUE_TIMEOUT_SECONDS * 1e6),
-            allow_timeout_override=True,
-            max_queue_size=MAX_QUEUE_SIZE,
-        ),
-    )
+    """Without a delay: a request to an idle model runs at once, later ones are the next batch.
+
+    And without a queue policy. With one, Triton 24.10's batcher loses count of the instances that
+    are free, and every tenth request waits half a second (triton-inference-server/server, issue
+    8870). The queue of `pose_pipeline`, which merges nothing, is the one that is bounded.
+    """
+    return pb.ModelDynamicBatching(preferred_batch_size=preferred)
 
 
 def _warmup(name: str, dims: tuple[int, ...], batch_size: int) -> pb.ModelWarmup:

@@ -36,9 +36,8 @@ def test_a_configuration_survives_tritons_own_parser():
     assert parsed == config
     assert parsed.max_batch_size == 64
     assert list(parsed.dynamic_batching.preferred_batch_size) == [8, 16, 32, 64]
-    policy = parsed.dynamic_batching.default_queue_policy
-    assert policy.max_queue_size == 256
-    assert policy.default_timeout_microseconds == 5_000_000
+    assert not parsed.dynamic_batching.HasField("default_queue_policy")
+    assert parsed.instance_group[0].count == 1
     assert parsed.instance_group[0].kind == pb.ModelInstanceGroup.KIND_AUTO
     assert [warmup.batch_size for warmup in parsed.model_warmup] == [1, 8]
     assert list(parsed.model_warmup[0].inputs["crops"].dims) == [64, 64, 3]
@@ -47,7 +46,7 @@ def test_a_configuration_survives_tritons_own_parser():
 def test_a_tuned_schedule_stays_and_another_contract_does_not_pass(tmp_path: Path):
     write_version(tmp_path, publication())
     path = tmp_path / "lowres_pose/config.pbtxt"
-    tuned = path.read_text().replace("max_queue_size: 256", "max_queue_size: 7")
+    tuned = path.read_text().replace("preferred_batch_size: 32", "preferred_batch_size: 40")
     path.write_text(tuned)
     assert write_version(tmp_path, publication()).name == "2"
     assert path.read_text() == tuned
