@@ -27,13 +27,6 @@ labels of `scores`."""
 WARM_DETECTOR_SIZES: Final = (320, 640)
 """Sides of the pictures that the detector is warmed up with, pixels."""
 
-LABEL_FILE: Final = "keypoints.txt"
-"""Names of a pose model's joints, a line each, beside its `config.pbtxt`: Triton serves them as the
-labels of `scores`."""
-
-WARM_DETECTOR_SIZES: Final = (320, 640)
-"""Sides of the pictures that the detector is warmed up with, pixels."""
-
 ONE_INSTANCE: Final = pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_AUTO, count=1)
 """On each GPU, or on the CPU, where Triton would else take two: a run spreads over the cores by
 itself, and requests that wait for it become one batch."""
