@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -82,13 +83,25 @@ def lower(
         tried[len(kept)] = measured(kept)
         return not tried[len(kept)].step.failures()
 
-    kept = fewest_kept([one.layer for one in blamed], passes)
-    if kept is None:
-        raise ParityError(
-            f"{precision} is past its limits even with {len(blamed)} layers in fp32: "
-            f"{'; '.join(tried[len(blamed)].step.failures())}; nothing was written"
+    ranked = [one.layer for one in blamed]
+    while (kept := fewest_kept(ranked, passes)) is None:
+        # Lesser harm shows once the worst is out of the way.
+        more = blame(
+            [layer for layer in layers_of(graph) if layer not in ranked],
+            partial(_also_kept, convert, tuple(ranked)),
+            _keypoint_moves(graph, people),
         )
+        if not more:
+            raise ParityError(
+                f"{precision} is past its limits even with {len(ranked)} layers in fp32: "
+                f"{'; '.join(tried[len(ranked)].step.failures())}; nothing was written"
+            )
+        ranked += [one.layer for one in more]
     return tried[len(kept)]
+
+
+def _also_kept(convert: Convert, always: Sequence[Layer], kept: Sequence[Layer]) -> onnx.ModelProto:
+    return convert([*always, *kept])
 
 
 def _keypoint_moves(

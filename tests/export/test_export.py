@@ -44,6 +44,7 @@ def test_export_adds_a_version_that_the_engine_reads(checkpoint: Path, tmp_path:
         "2",
         "checkpoint.safetensors",
         "config.pbtxt",
+        "keypoints.txt",
     ]
     parity = json.loads((tmp_path / "lowres_pose/2/parity.json").read_text())
     (step,) = parity["steps"]

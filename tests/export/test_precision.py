@@ -130,9 +130,9 @@ def test_a_model_is_published_in_half_precision(
 
 
 @pytest.fixture(scope="module")
-def overflowing(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled model with joint maps a million times as large, and answers as before."""
-    loaded = load_model(trained)
+def overflowing(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundled model with joint maps a million times as large, and answers as before."""
+    loaded = load_model(repository / "lowres_pose_32/checkpoint.safetensors")
     with torch.no_grad():
         head = loaded.model.head
         head.joints.weight *= 1e6

@@ -109,7 +109,7 @@ def test_the_detector_takes_every_size_that_the_service_letterboxes_to(
     graph = repository / "person_detector/1/model.onnx"
     manifest = build_engine(graph, tmp_path / "1", config)
     assert manifest.profiles == {
-        "images": shapes((1, 32, 32, 3), (8, 384, 640, 3), (16, 1280, 1280, 3)),
+        "images": shapes((1, 32, 32, 3), (2, 384, 640, 3), (16, 1280, 1280, 3)),
     }
 
 

@@ -157,7 +157,7 @@ def test_the_page_leads_from_labels_to_a_service(shell: Shell, capsys: pytest.Ca
     for line in serving[:-1]:
         shell.run(line)
     answer = json.loads(shell.run(serving[-1]))
-    assert answer["models"]["lowres_pose"] == "2"
+    assert answer["models"]["lowres_pose"] == "3"  # the bundled one is 2
     assert answer["image"] == {"width": 96, "height": 100}
 
 

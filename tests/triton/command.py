@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,9 @@ class Command:
         self._log = log
         # What is installed beside the command, and not where these tests run.
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        # But for uv, which installs the server's packages.
+        tools = [str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]
+        variables["PATH"] = os.pathsep.join(tools)
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [farpose, "triton", *port_options(self.ports), *arguments],

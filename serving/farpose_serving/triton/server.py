@@ -189,6 +189,9 @@ class TritonServer:
             if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()
+            # A process that a model was just starting may have missed the end of the server.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             # A server that was killed has left its memory behind.
             for region in SHARED_MEMORY.glob(f"{self._memory_prefix}*"):
                 region.unlink(missing_ok=True)
