@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from farpose.commands.lazy import CommandGroup
 
@@ -19,6 +20,7 @@ class RootCommands(CommandGroup):
     group = "farpose.commands"
     core = (
         EntryPoint("predict", "farpose.commands.predict:predict [serve]", group),
+        EntryPoint("watch", "farpose.commands.watch:watch [serve,track,watch]", group),
         EntryPoint("evaluate", "farpose.commands.evaluate:evaluate [serve,evaluate]", group),
         EntryPoint("bench", "farpose.commands.bench:bench", group),
     )
@@ -71,14 +73,20 @@ def user_message(error: Exception) -> str | None:
     Farpose's own exception classes are all written for users: each says what is wrong with what.
     """
     if isinstance(error, ValidationError):
-        parts = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        return "; ".join(parts)
+        return "; ".join(map(_complaint, error.errors()))
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     package = type(error).__module__.partition(".")[0]
     if package == "farpose" or package.startswith("farpose_"):
         return " ".join(str(error).split())
     return None
+
+
+def _complaint(error: ErrorDetails) -> str:
+    """One of pydantic's, without its own words for what a validator of ours says."""
+    place = ".".join(map(str, error["loc"]))
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ with the size of the person.
 
 from __future__ import annotations
 
-import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -32,8 +34,10 @@ def crop_people(
         `[N,R,R,3]` UINT8; what lies outside the frame is 0.
     """
     crops = np.empty((len(geometry), resolution, resolution, 3), np.uint8)
-    for crop, matrix in zip(crops, geometry.matrices(resolution), strict=True):
-        crop[:] = crop_affine(frame, matrix, resolution)
+    parts = _parts(geometry.matrices(resolution), resolution, frame.shape)
+    halved = _shared_levels(frame, parts)
+    for crop, part in zip(crops, parts, strict=True):
+        crop[:] = part.crop(frame, resolution, halved.get(part.level))
     return crops
 
 
@@ -50,47 +54,95 @@ def crop_affine(
     Returns:
         `[R,R,3]` UINT8.
     """
-    frame_pixels_per_pixel = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    level = max(0, math.floor(math.log2(frame_pixels_per_pixel / 2)))
-    left, top, right, bottom = _footprint(matrix, resolution, level, frame.shape)
-    if left >= right or top >= bottom:
-        return np.zeros((resolution, resolution, 3), np.uint8)
-    source = _halved(frame[top:bottom, left:right], level)
-
-    # A pixel of the doubled crop is half a crop pixel wide: index h lies at (h - 1/2) / 2.
-    from_doubled = np.array([[0.5, 0.0, -0.25], [0.0, 0.5, -0.25], [0.0, 0.0, 1.0]])
-    # A pixel of level L with index i covers 2^L frame pixels: its centre is 2^L i + (2^L - 1) / 2.
-    to_source = matrix @ from_doubled
-    to_source[:, 2] -= np.array([left, top]) + (2**level - 1) / 2
-    to_source /= 2**level
-
-    doubled = cv2.warpAffine(
-        source,
-        to_source,
-        (2 * resolution, 2 * resolution),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
-    return _halved(np.asarray(doubled, np.uint8), 1)
+    (part,) = _parts(matrix[None], resolution, frame.shape)
+    return part.crop(frame, resolution)
 
 
-def _footprint(
-    matrix: NDArray[np.float64], resolution: int, level: int, shape: tuple[int, ...]
-) -> tuple[int, int, int, int]:
-    """The part of the frame that a crop reads: left, top, right, bottom.
+@dataclass(frozen=True)
+class _Part:
+    """The part of a frame that a crop reads, and how often it is halved first.
 
-    Its left and top are multiples of `2^level`, so that halving the part gives the same pixels as
+    `left` and `top` are multiples of `2^level`, so that halving the part gives the same pixels as
     halving the whole frame would.
     """
+
+    matrix: NDArray[np.float64]
+    level: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def area(self) -> int:
+        return max(0, self.right - self.left) * max(0, self.bottom - self.top)
+
+    def crop(
+        self,
+        frame: NDArray[np.uint8],
+        resolution: int,
+        halved_frame: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """`[R,R,3]`; `halved_frame` is the whole frame halved `level` times, if there is one."""
+        if not self.area:
+            return np.zeros((resolution, resolution, 3), np.uint8)
+        step = 2**self.level
+        if halved_frame is None:
+            part = frame[self.top : self.bottom, self.left : self.right]
+            source = _halved(part, self.level)
+        else:
+            rows = slice(self.top // step, -(-self.bottom // step))
+            columns = slice(self.left // step, -(-self.right // step))
+            source = halved_frame[rows, columns]
+
+        # A pixel of the doubled crop is half a crop pixel wide: index h lies at (h - 1/2) / 2.
+        from_doubled = np.array([[0.5, 0.0, -0.25], [0.0, 0.5, -0.25], [0.0, 0.0, 1.0]])
+        # A pixel of level L with index i covers 2^L frame pixels: its centre is
+        # 2^L i + (2^L - 1) / 2.
+        to_source = self.matrix @ from_doubled
+        to_source[:, 2] -= np.array([self.left, self.top]) + (step - 1) / 2
+        to_source /= step
+
+        doubled = cv2.warpAffine(
+            source,
+            to_source,
+            (2 * resolution, 2 * resolution),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=0,
+        )
+        return _halved(np.asarray(doubled, np.uint8), 1)
+
+
+def _parts(matrices: NDArray[np.float64], resolution: int, shape: tuple[int, ...]) -> list[_Part]:
+    """Those that crops along `matrices` `[N,2,3]` read of a frame of this shape."""
+    frame_pixels_per_pixel = np.sqrt(np.abs(np.linalg.det(matrices[:, :, :2])))
+    levels = np.maximum(np.floor(np.log2(frame_pixels_per_pixel / 2)), 0).astype(int)
     corners = np.array([[x, y, 1] for x in (-1, resolution) for y in (-1, resolution)])
-    reached = corners @ matrix.T
-    step = 2**level
-    low = np.floor(reached.min(axis=0) / step - 1) * step
-    high = np.ceil(reached.max(axis=0) / step + 2) * step
-    left, top = np.maximum(low, 0).astype(int)
-    right, bottom = np.minimum(high, (shape[1], shape[0])).astype(int)
-    return left, top, right, bottom
+    reached = corners @ matrices.transpose(0, 2, 1)
+    steps = (2**levels)[:, None]
+    low = np.floor(reached.min(axis=1) / steps - 1) * steps
+    high = np.ceil(reached.max(axis=1) / steps + 2) * steps
+    edges = np.hstack([np.maximum(low, 0), np.minimum(high, (shape[1], shape[0]))]).astype(int)
+    return [
+        _Part(matrix, level, *sides)
+        for matrix, level, sides in zip(matrices, levels.tolist(), edges.tolist(), strict=True)
+    ]
+
+
+def _shared_levels(
+    frame: NDArray[np.uint8], parts: Sequence[_Part]
+) -> dict[int, NDArray[np.uint8]]:
+    """Levels of the whole frame: those whose parts are together larger than it."""
+    areas: Counter[int] = Counter()
+    for part in parts:
+        areas[part.level] += part.area
+    height, width = frame.shape[:2]
+    return {
+        level: _halved(frame, level)
+        for level, area in areas.items()
+        if level and area > height * width
+    }
 
 
 def _halved(image: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:

@@ -35,7 +35,11 @@ class InvalidInputError(EngineError):
 
 
 class EngineUnavailableError(EngineError):
-    """Nobody runs models at the moment, or too many others wait: it may work a little later."""
+    """Nobody runs models at the moment: it may work a little later."""
+
+
+class EngineOverloadedError(EngineUnavailableError):
+    """Too many others wait, or one waited too long: it may work a little later."""
 
 
 class EngineTimeoutError(EngineError):

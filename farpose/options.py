@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 DETECTOR_SIZES: Final = (320, 416, 640)
 """Detector input sizes that the bundled detector is measured at."""
@@ -55,3 +56,25 @@ class PoseOptions(BaseModel):
 
     variances: bool = False
     """Whether to answer the spread of every joint."""
+
+
+class OptionsError(ValueError):
+    """The options are not valid; the message names the one."""
+
+
+def checked_options(values: Mapping[str, Any]) -> PoseOptions:
+    """Options of these values; `OptionsError` if they are not allowed."""
+    try:
+        return PoseOptions.model_validate(values)
+    except ValidationError as error:
+        raise OptionsError("; ".join(complaints(error))) from None
+
+
+def complaints(error: ValidationError, *within: str) -> list[str]:
+    """What is wrong, one sentence for each value: where it is, and what it should be."""
+    return [
+        ".".join([*within, *map(str, item["loc"])])
+        + ": "
+        + item["msg"].removeprefix("Value error, ")
+        for item in error.errors(include_url=False, include_input=False)
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +14,27 @@ from typing import IO, Any, Final, Protocol, Self
 import typer
 
 from farpose.drawing import DRAW_THRESHOLD
+from farpose.people import NOBODY
 from farpose.pipeline import PoseResult
 from farpose.sources import Frame
 
 MakeDocument = Callable[[Frame, PoseResult], Any]
 """A frame and its people to what JSON is written of them."""
 
+FOLDER_PARTIAL: Final = ".farpose-partial"
+"""The unfinished file in a folder of outputs, which one run at a time writes.
+
+It always has this name, so that the run after a kill writes over what is left.
+"""
+
 _TABLE_ROW: Final = "  {:>6}  {:>6}  {:>5}  {:>6}  {}"
+
+
+class OutputWriteError(RuntimeError):
+    """An output cannot be written; the message says which and why."""
+
+    def __init__(self, output: Path | str, error: OSError) -> None:
+        super().__init__(f"{output}: cannot be written ({error.strerror or error})")
 
 
 class Output(Protocol):
@@ -46,7 +61,9 @@ class Output(Protocol):
 
 def farpose_document(frame: Frame, result: PoseResult) -> dict[str, Any]:
     """One frame as the HTTP service answers it, with its source instead of an id."""
-    place = {} if frame.index is None else {"frame": frame.index}
+    place: dict[str, Any] = {} if frame.index is None else {"frame": frame.index}
+    if frame.time is not None:
+        place["time"] = round(frame.time, 6)
     return {
         "source": str(frame.source),
         **place,
@@ -57,7 +74,7 @@ def farpose_document(frame: Frame, result: PoseResult) -> dict[str, Any]:
 
 
 class CocoResults:
-    """COCO keypoint results, a list per frame.
+    """COCO keypoint results, a list per frame, with `track_id` where people are followed.
 
     Args:
         ids_from_names: take the image id from the file name, as COCO's own are named
@@ -75,31 +92,48 @@ class CocoResults:
         place: dict[str, Any] = {"file_name": frame.source.name}
         if frame.index is not None:
             place["frame"] = frame.index
-        return [person | place for person in result.people.to_coco(image_id)]
+        people = result.people
+        ids = [NOBODY] * len(people) if people.track_ids is None else people.track_ids.tolist()
+        return [
+            person | place | ({} if identity == NOBODY else {"track_id": identity})
+            for person, identity in zip(people.to_coco(image_id), ids, strict=True)
+        ]
 
 
 class JsonFile:
-    """All documents in one JSON list, written when the last is there."""
+    """All documents in one JSON list, written as they come, so that memory does not grow."""
 
     def __init__(self, path: Path, make: MakeDocument) -> None:
         self._path = path
         self._make = make
-        self._content: list[Any] = []
-        self._empty = True
+        self._resources = contextlib.ExitStack()
+        self._stream: IO[str] | None = None
+        self._separator = ""
 
     def write(self, frame: Frame, result: PoseResult) -> None:
         """See `Output.write`."""
-        self._empty = False
+        if self._stream is None:
+            partial = self._resources.enter_context(atomic_file(self._path))
+            self._stream = self._resources.enter_context(partial.open("w"))
+            self._stream.write("[")
         document = self._make(frame, result)
-        self._content += document if isinstance(document, list) else [document]
+        for entry in document if isinstance(document, list) else [document]:
+            text = textwrap.indent(json.dumps(entry, indent=1), " ")
+            self._stream.write(f"{self._separator}\n{text}")
+            self._separator = ","
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        if kind is None and not self._empty:
-            with atomic_file(self._path) as partial:
-                partial.write_text(json.dumps(self._content, indent=1) + "\n")
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None and self._stream is not None:
+            self._stream.write("\n]\n" if self._separator else "]\n")
+        self._resources.__exit__(kind, error, trace)
 
 
 class JsonLines:
@@ -116,7 +150,8 @@ class JsonLines:
         if self._stream is None:
             self._stream = self._open()
         self._stream.write(json.dumps(self._make(frame, result)) + "\n")
-        self._stream.flush()
+        if not isinstance(self._target, Path):
+            self._stream.flush()
 
     def _open(self) -> IO[str]:
         if not isinstance(self._target, Path):
@@ -164,12 +199,16 @@ class Table:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """A path beside `path`, of the same suffix, that takes its place at the end.
+def atomic_file(path: Path, partial: Path | None = None) -> Iterator[Path]:
+    """A path that takes the place of `path` at the end.
 
     After an exception `path` is as it was.
+
+    Args:
+        path: of the finished file.
+        partial: on the same file system; beside `path`, of the same suffix, if None.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = partial or path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
         partial.replace(path)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farpose.drawing import draw_anonymous, draw_people
-from farpose.outputs import atomic_file
+from farpose.frame_names import DistinctNames, numbered
+from farpose.outputs import FOLDER_PARTIAL, atomic_file
 from farpose.people import People
 from farpose.pipeline import PoseResult
 from farpose.sources import Frame
@@ -52,6 +53,8 @@ class OverlayVideo:
         self._resources = contextlib.ExitStack()
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._frames = 0
+        self._partial: Path | None = None
 
     def write(self, frame: Frame, result: PoseResult) -> None:
         """See `Output.write`. `OverlayError` if the frame is not of the video's size."""
@@ -68,12 +71,13 @@ class OverlayVideo:
         # MPEG-4 has colour at half resolution: an odd last row or column is repeated.
         even = np.pad(drawn, ((0, size[1] % 2), (0, size[0] % 2), (0, 0)), mode="edge")
         self._writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+        self._frames += 1
 
     def _open(self, rate: float) -> cv2.VideoWriter:
         size = tuple(length + length % 2 for length in self._size)
         code = cv2.VideoWriter.fourcc(*"mp4v")
-        partial = self._resources.enter_context(atomic_file(self._path))
-        writer = cv2.VideoWriter(str(partial), code, rate, size)
+        self._partial = self._resources.enter_context(atomic_file(self._path))
+        writer = cv2.VideoWriter(str(self._partial), code, rate, size)
         if not writer.isOpened():
             raise OverlayError(f"{self._path}: the video cannot be written")
         return writer
@@ -89,6 +93,17 @@ class OverlayVideo:
     ) -> None:
         if self._writer is not None:
             self._writer.release()
+        if kind is None and self._partial is not None:
+            # The writer does not say when the disk is full.
+            written = cv2.VideoCapture(str(self._partial), cv2.CAP_FFMPEG)
+            frames = written.get(cv2.CAP_PROP_FRAME_COUNT)
+            written.release()
+            if frames != self._frames:
+                problem = OverlayError(
+                    f"{self._path}: the video cannot be written: is the disk full?"
+                )
+                self._resources.__exit__(type(problem), problem, None)
+                raise problem
         self._resources.__exit__(kind, error, trace)
 
 
@@ -97,34 +112,24 @@ class OverlayFolder:
 
     def __init__(self, folder: Path, draw: Draw) -> None:
         self._folder = folder
+        self._partial = folder / FOLDER_PARTIAL
         self._draw = draw
-        self._names: dict[str, tuple[Path, int | None]] = {}
+        self._names = DistinctNames(numbered)
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, frame: Frame, result: PoseResult) -> None:
         """See `Output.write`. A source is never overwritten by its drawing."""
-        target = self._folder / self._name(frame)
+        target = self._folder / f"{self._names(frame)}.jpg"
         if target.exists() and target.resolve() == frame.source.resolve():
             raise OverlayError(f"{target}: would be overwritten; give another folder as --output")
         drawn = cv2.cvtColor(self._draw(frame.image, result.people), cv2.COLOR_RGB2BGR)
         _, encoded = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        with atomic_file(target) as partial:
+        with atomic_file(target, self._partial) as partial:
             partial.write_bytes(encoded.tobytes())
-
-    def _name(self, frame: Frame) -> str:
-        """A name that no other frame of this run has."""
-        stem = frame.source.stem
-        if frame.index is not None:
-            stem += f"-{frame.index:06d}"
-        key = (frame.source, frame.index)
-        name, copies = f"{stem}.jpg", 1
-        while self._names.setdefault(name, key) != key:
-            copies += 1
-            name = f"{stem}-{copies}.jpg"
-        return name
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        return None
+        # Of a run that was killed, if this one has written nothing.
+        self._partial.unlink(missing_ok=True)

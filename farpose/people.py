@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,11 @@ from farpose.keypoints import COCO17, KeypointSet
 if TYPE_CHECKING:
     import supervision
 
+NOBODY: Final = -1
+"""The track id of somebody who is nobody's yet: a person has an id from the second time on."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class People:
     """`P` people with boxes and keypoints, in pixels of the displayed frame.
 
@@ -42,6 +46,10 @@ class People:
 
     keypoint_set: KeypointSet = COCO17
 
+    track_ids: NDArray[np.int64] | None = None
+    """`[P]` who it is among the people of a camera, from 1; -1 for somebody seen once, and None
+    outside of a camera's session."""
+
     def __post_init__(self) -> None:
         people, joints = len(self.scores), len(self.keypoint_set)
         expected = {
@@ -54,6 +62,8 @@ class People:
             found = getattr(self, field).shape
             if found != shape:
                 raise ValueError(f"{field} has shape {found}, expected {shape}")
+        if self.track_ids is not None and self.track_ids.shape != (people,):
+            raise ValueError(f"track_ids has shape {self.track_ids.shape}, expected {(people,)}")
         if len(self.models) != people:
             raise ValueError(f"models names {len(self.models)} models for {people} people")
 
@@ -73,9 +83,9 @@ class People:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, index: slice | NDArray[Any] | list[int]) -> Self:
-        """Some of the people, chosen by slice, indices or mask."""
-        chosen = np.arange(len(self))[index]
+    def __getitem__(self, index: int | slice | NDArray[Any] | list[int]) -> Self:
+        """Some of the people, chosen by slice, indices or mask, or one of them by number."""
+        chosen = np.atleast_1d(np.arange(len(self))[index])
         return replace(
             self,
             boxes=self.boxes[chosen],
@@ -83,7 +93,28 @@ class People:
             keypoints=self.keypoints[chosen],
             variances=self.variances[chosen],
             models=tuple(self.models[i] for i in chosen),
+            track_ids=None if self.track_ids is None else self.track_ids[chosen],
         )
+
+    def __iter__(self) -> Iterator[Self]:
+        """Everybody, one by one."""
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<People {self.describe()}, {self.keypoint_set.name}>"
+
+    def describe(self) -> str:
+        """How many, and how tall."""
+        if not len(self):
+            return "nobody"
+        heights = self.boxes[:, 3] - self.boxes[:, 1]
+        least, most = f"{heights.min():.0f}", f"{heights.max():.0f}"
+        tall = f"{least} px tall" if least == most else f"{least} to {most} px tall"
+        return f"{'1 person' if len(self) == 1 else f'{len(self)} people'} {tall}"
+
+    def joint(self, name: str) -> NDArray[np.float32]:
+        """`[P,3]` x, y and score of one joint of everybody; `ValueError` if there is no such."""
+        return self.keypoints[:, self.keypoint_set.index(name)]
 
     def without_unsure_joints(self, threshold: float) -> Self:
         """The same people with joints that score below `threshold` set to 0, 0, 0."""
@@ -99,19 +130,24 @@ class People:
 
         Positions are rounded to 1/100 pixel, scores to four digits.
         """
+        scores, boxes = _rounded(self.scores, 4), _rounded(self.boxes, 2)
+        keypoints = _rounded(self.keypoints, (2, 2, 4))
+        spread = _rounded(self.variances, 4) if variances else None
         return [
             {
-                "score": round(float(self.scores[i]), 4),
-                "box": _rounded(self.boxes[i], 2),
+                **self._track_id(i),
+                "score": scores[i],
+                "box": boxes[i],
                 "model": self.models[i],
-                "keypoints": [
-                    [*_rounded(joint[:2], 2), round(float(joint[2]), 4)]
-                    for joint in self.keypoints[i]
-                ],
-                **({"variances": [_rounded(v, 4) for v in self.variances[i]]} if variances else {}),
+                "keypoints": keypoints[i],
+                **({} if spread is None else {"variances": spread[i]}),
             }
             for i in range(len(self))
         ]
+
+    def _track_id(self, i: int) -> dict[str, int]:
+        identity = -1 if self.track_ids is None else int(self.track_ids[i])
+        return {} if identity < 0 else {"track_id": identity}
 
     def to_dict(self, *, variances: bool = False) -> dict[str, Any]:
         """Keypoint names and people, ready for JSON."""
@@ -154,5 +190,9 @@ class People:
         )
 
 
-def _rounded(values: NDArray[np.float32], digits: int) -> list[float]:
-    return [round(float(v), digits) for v in values]
+def _rounded(values: NDArray[np.float32], digits: int | tuple[int, ...]) -> list[Any]:
+    """Nested lists of floats with so many digits, or so many of each along the last axis."""
+    tens = 10.0 ** np.asarray(digits)
+    # In double precision, so that what is printed has no more digits.
+    rounded: list[Any] = (np.rint(values.astype(np.float64) * tens) / tens).tolist()
+    return rounded

@@ -8,70 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from farpose.crop import crop_people
-from farpose.engine import Engine, EngineError, ModelMetadata
+from farpose.engine import Engine, Tensors
 from farpose.geometry import BoxError, CropGeometry
 from farpose.images import MAX_PIXELS, decode_image
-from farpose.keypoints import KeypointSet, keypoint_set
-from farpose.letterbox import letterbox
+from farpose.letterbox import Letterboxed, letterbox
 from farpose.options import PoseOptions
 from farpose.people import People
+from farpose.pose_model import DEFAULT_POSE_MODEL, SMALL_POSE_MODEL, PoseModel, Routing
+from farpose.result import PoseResult as PoseResult
 
 DETECTOR: Final = "person_detector"
-DEFAULT_POSE_MODEL: Final = "lowres_pose"
 DEFAULT_OPTIONS: Final = PoseOptions()
-
-
-@dataclass(frozen=True)
-class PoseResult:
-    """What the pipeline found in one picture."""
-
-    people: People
-    width: int
-    """Pixels of the displayed picture."""
-
-    height: int
-    models: Mapping[str, str]
-    """Name to version of the models that ran."""
-
-    timing_ms: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds per stage, and `total`."""
-
-
-@dataclass(frozen=True)
-class PoseModel:
-    """What the pipeline must know of a pose model."""
-
-    metadata: ModelMetadata
-    resolution: int
-    keypoint_set: KeypointSet
-
-    @classmethod
-    def from_metadata(cls, metadata: ModelMetadata) -> PoseModel:
-        """Check that a model keeps the pose contract.
-
-        Raises:
-            EngineError: it does not.
-        """
-        crops = next((tensor for tensor in metadata.inputs if tensor.name == "crops"), None)
-        outputs = {tensor.name for tensor in metadata.outputs}
-        if crops is None or not {"keypoints", "scores", "variances"} <= outputs:
-            raise EngineError(f"{metadata.name} is not a pose model: it has no crops to keypoints")
-        height, width = crops.shape[1:3]
-        if height is None or height != width:
-            raise EngineError(f"{metadata.name}: its crops are {height}x{width}, not square")
-        try:
-            joints = keypoint_set(metadata.properties.get("keypoint_set", ""))
-        except ValueError as error:
-            raise EngineError(f"{metadata.name}: {error}") from error
-        return cls(metadata, height, joints)
 
 
 class PosePipeline:
@@ -80,11 +34,16 @@ class PosePipeline:
     Args:
         engine: runs the models.
         max_pixels: larger pictures are refused.
+        small_person: people lower than this, in frame pixels, go to `lowres_pose_32` where the
+            options leave the pose model to the pipeline; 0 sends nobody there.
     """
 
-    def __init__(self, engine: Engine, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self, engine: Engine, max_pixels: int = MAX_PIXELS, small_person: float = 0.0
+    ) -> None:
         self._engine = engine
         self._max_pixels = max_pixels
+        self._small_person = small_person
 
     async def __call__(
         self, image: bytes | NDArray[np.uint8], options: PoseOptions = DEFAULT_OPTIONS
@@ -101,22 +60,23 @@ class PosePipeline:
             EngineError: a model is missing or failed.
         """
         clock = _Clock()
-        if isinstance(image, bytes):
-            frame = await asyncio.to_thread(decode_image, image, self._max_pixels)
-            clock.lap("decode")
-        else:
-            frame = image
+        frame, letterboxed = await asyncio.to_thread(self._prepared, image, options, clock)
         height, width = frame.shape[:2]
-        pose = await self.pose_model(options.pose_model)
-        models = {pose.metadata.name: pose.metadata.version}
-        if options.boxes is None:
-            boxes, scores = await self._detect(frame, options, clock)
+        routing = await self.routing(options.pose_model)
+        models = {}
+        if letterboxed is not None:
+            boxes, scores = await self._detect(letterboxed, options, clock)
             models[DETECTOR] = (await self._engine.metadata(DETECTOR)).version
         else:
             boxes = np.asarray(options.boxes, np.float32).reshape(-1, 4)
             scores = np.ones(len(boxes), np.float32)
             _check_inside(boxes, width, height)
-        people = await self._pose(frame, boxes, scores, pose, clock)
+        people = await self._pose(frame, boxes, scores, routing, clock)
+        models |= {
+            model.metadata.name: model.metadata.version
+            for model in (routing.pose, routing.small)
+            if model is routing.pose or (model and model.metadata.name in people.models)
+        }
         if options.keypoint_threshold > 0:
             people = people.without_unsure_joints(options.keypoint_threshold)
         return PoseResult(people, width, height, models, clock.laps())
@@ -125,18 +85,43 @@ class PosePipeline:
         self, frame: NDArray[np.uint8], options: PoseOptions = DEFAULT_OPTIONS
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Boxes `[P,4]` in frame pixels and scores `[P]` of the people in a frame `[H,W,3]`."""
-        return await self._detect(frame, options, _Clock())
+        letterboxed = await asyncio.to_thread(letterbox, frame, options.detector_size)
+        return await self._detect(letterboxed, options, _Clock())
 
     async def pose_model(self, name: str) -> PoseModel:
         """The pose model of that name, `auto` for the default one."""
         metadata = await self._engine.metadata(DEFAULT_POSE_MODEL if name == "auto" else name)
         return PoseModel.from_metadata(metadata)
 
-    async def _detect(
-        self, frame: NDArray[np.uint8], options: PoseOptions, clock: _Clock
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        letterboxed = await asyncio.to_thread(letterbox, frame, options.detector_size)
+    async def routing(self, name: str) -> Routing:
+        """Who goes to which pose model where the options name this one.
+
+        Raises:
+            EngineError: a model is missing, is no pose model, or answers other joints.
+        """
+        pose = await self.pose_model(name)
+        if name != "auto" or not self._small_person:
+            return Routing(pose)
+        return Routing(pose, await self.pose_model(SMALL_POSE_MODEL), self._small_person)
+
+    def _prepared(
+        self, image: bytes | NDArray[np.uint8], options: PoseOptions, clock: _Clock
+    ) -> tuple[NDArray[np.uint8], Letterboxed | None]:
+        """The frame, and what the detector sees of it; in one thread, as changes cost time."""
+        if isinstance(image, bytes):
+            frame = decode_image(image, self._max_pixels)
+            clock.lap("decode")
+        else:
+            frame = image
+        if options.boxes is not None:
+            return frame, None
+        letterboxed = letterbox(frame, options.detector_size)
         clock.lap("letterbox")
+        return frame, letterboxed
+
+    async def _detect(
+        self, letterboxed: Letterboxed, options: PoseOptions, clock: _Clock
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         outputs = await self._engine.infer(DETECTOR, {"images": letterboxed.image[None]})
         clock.lap("detector")
         boxes, scores = letterboxed.boxes_to_frame(outputs["boxes"][0]), outputs["scores"][0]
@@ -149,33 +134,59 @@ class PosePipeline:
         frame: NDArray[np.uint8],
         boxes: NDArray[np.float32],
         scores: NDArray[np.float32],
-        pose: PoseModel,
+        routing: Routing,
         clock: _Clock,
     ) -> People:
+        joints = routing.pose.keypoint_set
         if not len(boxes):
-            return People.empty(pose.keypoint_set)
-        geometry = CropGeometry.from_boxes(boxes)
-        crops = await asyncio.to_thread(crop_people, frame, geometry, pose.resolution)
+            return People.empty(joints)
+        groups = await asyncio.to_thread(_cropped, frame, boxes, routing)
         clock.lap("crop")
-        step = pose.metadata.max_batch_size
+        outputs = await asyncio.gather(*(self._run(g.model, g.crops) for g in groups))
+        clock.lap("pose")
+        keypoints = np.empty((len(boxes), len(joints), 3), np.float32)
+        variances = np.empty((len(boxes), len(joints), 2), np.float32)
+        names = np.empty(len(boxes), object)
+        for group, output in zip(groups, outputs, strict=True):
+            geometry, resolution = group.geometry, group.model.resolution
+            keypoints[group.rows, :, :2] = geometry.to_frame(output["keypoints"], resolution)
+            keypoints[group.rows, :, 2] = output["scores"]
+            pixels_per_pixel = (geometry.sides / resolution)[:, None, None]
+            variances[group.rows] = output["variances"] * pixels_per_pixel**2
+            names[group.rows] = group.model.metadata.name
+        return People(boxes, scores, keypoints, variances, tuple(names), joints)
+
+    async def _run(self, model: PoseModel, crops: NDArray[np.uint8]) -> Tensors:
+        step = model.metadata.max_batch_size
         parts = [
-            await self._engine.infer(pose.metadata.name, {"crops": crops[i : i + step]})
+            await self._engine.infer(model.metadata.name, {"crops": crops[i : i + step]})
             for i in range(0, len(crops), step)
         ]
-        clock.lap("pose")
-        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        keypoints = geometry.to_frame(outputs["keypoints"], pose.resolution)
-        pixels_per_pixel = (geometry.sides / pose.resolution)[:, None, None]
-        return People(
-            boxes=boxes,
-            scores=scores,
-            keypoints=np.concatenate(
-                [keypoints.astype(np.float32), outputs["scores"][..., None]], axis=-1
-            ),
-            variances=(outputs["variances"] * pixels_per_pixel**2).astype(np.float32),
-            models=(pose.metadata.name,) * len(boxes),
-            keypoint_set=pose.keypoint_set,
-        )
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """People whom one model sees."""
+
+    model: PoseModel
+    rows: NDArray[np.intp]
+    """`[N]` which people of the frame."""
+
+    geometry: CropGeometry
+    crops: NDArray[np.uint8]
+    """`[N,R,R,3]`."""
+
+
+def _cropped(
+    frame: NDArray[np.uint8], boxes: NDArray[np.float32], routing: Routing
+) -> list[_Group]:
+    """The crops of all people, in one thread, as changes cost time."""
+    groups = []
+    for model, rows in routing.groups(boxes):
+        geometry = CropGeometry.from_boxes(boxes[rows])
+        groups.append(_Group(model, rows, geometry, crop_people(frame, geometry, model.resolution)))
+    return groups
 
 
 def _check_inside(boxes: NDArray[np.float32], width: int, height: int) -> None:

@@ -16,17 +16,14 @@ from pydantic import ValidationError
 from farpose.geometry import BoxError
 from farpose.images import ImageError, ImageFormatError, ImageTooLargeError
 from farpose.keypoints import keypoint_set
-from farpose.options import PoseOptions
+from farpose.options import OptionsError as OptionsError
+from farpose.options import PoseOptions, complaints
 from farpose.people import People
 from farpose.pipeline import PoseResult
 
 PIPELINE: Final = "pose_pipeline"
 
 OUTPUTS: Final = ("boxes", "scores", "keypoints", "variances", "details")
-
-
-class OptionsError(ValueError):
-    """The options are not valid; the message names the one."""
 
 
 CALLERS_ERRORS: Final = {
@@ -51,11 +48,7 @@ def parse_options(text: bytes | str) -> PoseOptions:
     try:
         return PoseOptions.model_validate_json(text)
     except ValidationError as error:
-        complaints = [
-            ".".join(["options", *map(str, item["loc"])]) + ": " + item["msg"]
-            for item in error.errors(include_url=False, include_input=False)
-        ]
-        raise OptionsError("; ".join(complaints)) from None
+        raise OptionsError("; ".join(complaints(error, "options"))) from None
 
 
 def to_tensors(result: PoseResult) -> dict[str, NDArray[Any]]:

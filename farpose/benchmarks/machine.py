@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from farpose.cores import usable_cores
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "opencv-python-headless", "numpy")
 
@@ -37,8 +38,7 @@ def this_machine() -> Machine:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return Machine(_processor(), cores, versions)
+    return Machine(_processor(), usable_cores(), versions)
 
 
 def peak_memory() -> float:

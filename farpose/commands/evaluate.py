@@ -6,12 +6,18 @@ import asyncio
 import contextlib
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from farpose.commands import evaluate_options as options
+from farpose.commands.evaluate_options import Boxes
+from farpose.commands.evaluate_report import (
+    ReportRequest,
+    check_report_options,
+    chosen_degradations,
+    report_content,
+)
 from farpose.evaluation.boxes import EXTENT_SCALE, are_joint_extents, with_scaled_boxes
 from farpose.evaluation.dataset import PoseDataset
 from farpose.evaluation.detections import DetectedBoxes, load_detections
@@ -20,6 +26,8 @@ from farpose.evaluation.formats import format_of, load_annotated
 from farpose.evaluation.pckh import head_accuracy
 from farpose.evaluation.reliability import reliability
 from farpose.evaluation.reliability_plot import check_plot, plot_reliability
+from farpose.evaluation.report.measuring import Protocol
+from farpose.evaluation.report.writing import Facts
 from farpose.evaluation.runner import PoseReport, evaluate_pose
 from farpose.evaluation.shrink import shrink_table
 from farpose.evaluation.tables import (
@@ -30,16 +38,8 @@ from farpose.evaluation.tables import (
     reliability_json,
     reliability_text,
 )
-from farpose.options import PoseOptions
 from farpose.pipeline import PosePipeline
 from farpose.repository import default_repository
-
-
-class Boxes(StrEnum):
-    """Which boxes people are cropped by."""
-
-    TRUTH = "truth"
-    DETECTED = "detected"
 
 
 class EvaluateOptionError(ValueError):
@@ -47,71 +47,25 @@ class EvaluateOptionError(ValueError):
 
 
 def evaluate(
-    model: Annotated[
-        Path,
-        typer.Argument(help="An .onnx file, a model's folder in a repository, or a checkpoint."),
-    ],
-    annotations: Annotated[
-        Path,
-        typer.Option(
-            help="A COCO-style keypoint file, or one of MPII's: valid.json as HRNet's authors "
-            "share it, beside gt_valid.mat for PCKh, or the release's .mat."
-        ),
-    ],
-    images: Annotated[Path, typer.Option(help="The folder of its pictures.")],
-    boxes: Annotated[
-        Boxes, typer.Option(help="Crop people by their labelled or by detected boxes.")
-    ] = Boxes.TRUTH,
-    detections: Annotated[
-        Path | None,
-        typer.Option(
-            help="Crop people by these boxes, of another detector: a file in COCO's results "
-            "format, of which category 1 counts."
-        ),
-    ] = None,
-    detection_threshold: Annotated[
-        float, typer.Option(help="Boxes of --detections that score less are not used.")
-    ] = 0.0,
-    box_scale: Annotated[
-        float | None,
-        typer.Option(
-            min=0.5,
-            max=3,
-            help="Enlarge labelled boxes. By default 1, or 1.2 where they only span the labelled "
-            "joints, as those of LSP do.",
-        ),
-    ] = None,
-    flip: Annotated[
-        bool,
-        typer.Option("--flip", help="Average each crop with its mirror image (checkpoints only)."),
-    ] = False,
-    shrink: Annotated[
-        bool,
-        typer.Option(
-            "--shrink", help="Also score every person, in the labelled box, shrunk to 16-128 px."
-        ),
-    ] = False,
-    with_reliability: Annotated[
-        bool,
-        typer.Option(
-            "--reliability",
-            help="Also tell how scores and predicted spreads go with the real errors.",
-        ),
-    ] = False,
-    reliability_plot: Annotated[
-        Path | None,
-        typer.Option(help="The same as a picture, .png, .svg or .pdf.", dir_okay=False),
-    ] = None,
-    detector_size: Annotated[
-        int, typer.Option(min=128, max=1280, help="Longer side the detector sees, in pixels.")
-    ] = PoseOptions().detector_size,
-    repository: Annotated[
-        Path | None,
-        typer.Option(help="Whose detector finds people; the bundled models by default."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object as the last line.")
-    ] = False,
+    model: options.Model,
+    annotations: options.Annotations,
+    images: options.Images,
+    boxes: options.BoxesOf = Boxes.TRUTH,
+    detections: options.Detections = None,
+    detection_threshold: options.DetectionThreshold = 0.0,
+    box_scale: options.BoxScale = None,
+    flip: options.Flip = False,
+    shrink: options.Shrink = False,
+    with_reliability: options.WithReliability = False,
+    reliability_plot: options.ReliabilityPlot = None,
+    detector_size: options.DetectorSize = options.DETECTOR_SIZE,
+    repository: options.Repository = None,
+    report: options.Report = None,
+    against: options.Against = None,
+    degrade: options.Degrade = None,
+    limit: options.Limit = None,
+    seed: options.Seed = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Score a pose model, or the detector, on labelled people."""
     from farpose.engines.combined import CombinedEngine
@@ -125,7 +79,21 @@ def evaluate(
             f"{annotations} is of MPII, whose pictures have no ids: --detections is for "
             "COCO-style files"
         )
-    dataset = _boxes_alike(load_annotated(annotations, images), box_scale)
+    check_report_options(
+        report,
+        only_with={
+            "--against": against,
+            "--degrade": degrade,
+            "--limit": limit,
+            "--seed": seed,
+        },
+        not_with={
+            "--shrink": shrink,
+            "--reliability": with_reliability,
+            "--reliability-plot": reliability_plot,
+        },
+    )
+    dataset, box_scale = _boxes_alike(load_annotated(annotations, images), box_scale)
     if mpii and dataset.head_sizes is None:
         truth = annotations.with_name(f"gt_{annotations.stem}.mat")
         typer.echo(f"no PCKh: the head sizes are in {truth}, which is not there")
@@ -136,6 +104,29 @@ def evaluate(
         found = _load_detections(detections, dataset, detection_threshold)
     if found is not None:
         boxes = Boxes.DETECTED
+    facts = {"model": str(model), "annotations": str(annotations), "boxes": boxes.value}
+    if detections is not None:
+        facts["detections"] = str(detections)
+    if report is not None:
+        detects = boxes is Boxes.DETECTED and found is None
+        content = report_content(
+            ReportRequest(
+                models=(model,) if against is None else (model, against),
+                folder=report,
+                facts=Facts(
+                    str(annotations), str(images), facts.get("detections"), box_scale=box_scale
+                ),
+                protocol=Protocol(boxes.value, detector_size, found, seed or 0),
+                degradations=chosen_degradations(degrade),
+                limit=limit,
+                flip=flip,
+                detector=(repository or default_repository()) if detects else None,
+            ),
+            dataset,
+        )
+        if as_json:
+            typer.echo(json.dumps(facts | content))
+        return
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
         opened = stack.enter_context(open_model(model, flip=flip))
@@ -160,17 +151,14 @@ def evaluate(
             if boxes is Boxes.DETECTED and found is None:
                 detector = open_detector(repository or default_repository())
                 engine = CombinedEngine(engine, stack.enter_context(detector))
-            dataset, report, content = runner.run(
+            dataset, scored, content = runner.run(
                 _evaluate_pose(
                     PosePipeline(engine), opened.name, dataset, boxes, found, detector_size, shrink
                 )
             )
             if with_reliability or reliability_plot:
-                content["reliability"] = _reliability(dataset, report, reliability_plot)
+                content["reliability"] = _reliability(dataset, scored, reliability_plot)
     if as_json:
-        facts = {"model": str(model), "annotations": str(annotations), "boxes": boxes.value}
-        if detections is not None:
-            facts["detections"] = str(detections)
         typer.echo(json.dumps(facts | content))
 
 
@@ -222,7 +210,8 @@ def _load_detections(path: Path, dataset: PoseDataset, threshold: float) -> Dete
     return found
 
 
-def _boxes_alike(dataset: PoseDataset, scale: float | None) -> PoseDataset:
+def _boxes_alike(dataset: PoseDataset, scale: float | None) -> tuple[PoseDataset, float]:
+    """The people in boxes that a model is trained on, and what these were enlarged by."""
     if scale is None:
         extents = are_joint_extents(dataset)
         if extents:
@@ -230,7 +219,7 @@ def _boxes_alike(dataset: PoseDataset, scale: float | None) -> PoseDataset:
                 f"the labelled boxes only span the joints: they are enlarged by {EXTENT_SCALE}"
             )
         scale = EXTENT_SCALE if extents else 1.0
-    return with_scaled_boxes(dataset, scale)
+    return with_scaled_boxes(dataset, scale), scale
 
 
 def _progress(text: str) -> None:

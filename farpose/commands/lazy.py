@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperGroup
 
+from farpose.extras import how_to_install
+
 
 class MissingExtraError(RuntimeError):
     """A command needs packages that are not installed."""
@@ -62,10 +64,10 @@ class CommandMap(Mapping[str, Any]):
 
     def missing_extra(self, name: str, error: ImportError) -> MissingExtraError:
         """What to say of a command that cannot be imported or run."""
-        extras = ",".join(self._points[name].extras) or name
+        extras = self._points[name].extras or [name]
         return MissingExtraError(
             f"`{self._prefix} {name}` needs packages that are not installed ({error}): "
-            f"pip install 'farpose[{extras}]'"
+            f"{how_to_install(*extras)}"
         )
 
 

@@ -2,51 +2,74 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from enum import StrEnum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from farpose.drawing import DRAW_THRESHOLD
+from farpose.archive.finding import Tracking
+from farpose.archive.job import ArchiveJob
+from farpose.archive.progress import ProgressLine
+from farpose.archive.targets import Format, target_of
+from farpose.archive.work import Failure
+from farpose.cluster.connection import ClusterError, ClusterSettings
 from farpose.options import PoseOptions
-from farpose.outputs import CocoResults, JsonFile, JsonLines, Output, Table, farpose_document
-from farpose.overlays import OverlayError, OverlayFolder, OverlayVideo, overlay, privacy_view
-from farpose.pipeline import PosePipeline
-from farpose.repository import default_repository
-from farpose.sources import SourceError, files_of, is_video, read_frames
+from farpose.sources import SourceError, files_of
 
 DEFAULTS: Final = PoseOptions()
 
+STOPPED: Final = 130
+"""Exit code after Ctrl-C, as shells give it."""
 
-class OutputError(ValueError):
-    """The output cannot be of that kind; the message says what can."""
 
-
-class Format(StrEnum):
-    """What JSON is written."""
-
-    FARPOSE = "farpose"
-    COCO = "coco"
+class TrackingOptionError(ValueError):
+    """An option of tracks without tracks."""
 
 
 def predict(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE...", help="Pictures, videos, or folders of them."),
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Pictures, videos, folders of them, or patterns in quotes: 'archive/**/*.mp4'.",
+        ),
     ],
     output: Annotated[
         str | None,
         typer.Option(
-            help="FILE.json: one document; FILE.jsonl or -: a line per picture; FILE.mp4: a video "
-            "with skeletons; a folder: pictures with skeletons. Without it, a table is printed."
+            help="FILE.json: one document; FILE.jsonl or -: a line per picture; FILE.parquet: a "
+            "table; FILE.mp4: a video with skeletons; a folder: pictures with skeletons. Without "
+            "it, a table is printed."
         ),
     ] = None,
     output_format: Annotated[
-        Format, typer.Option("--format", help="What JSON is written.")
+        Format,
+        typer.Option(
+            "--format",
+            help="What is written; coco: results in JSON; cvat: FILE.xml; yolo: a folder of "
+            "labels.",
+        ),
     ] = Format.FARPOSE,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output that exists.")
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Begin anew instead of going on where the last run ended."),
+    ] = False,
+    track: Annotated[
+        bool, typer.Option("--track", help="Follow people through each video: track_id.")
+    ] = False,
+    detect_every: Annotated[
+        int,
+        typer.Option(
+            min=1, help="With --track: detect on every so many-th frame, follow joints between."
+        ),
+    ] = 1,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="With --track: smooth keypoints over time.")
+    ] = False,
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Draw skeletons on a plain background.")
     ] = False,
@@ -68,103 +91,97 @@ def predict(
             min=128, max=1280, help="Longer side the detector sees, in pixels, a multiple of 32."
         ),
     ] = DEFAULTS.detector_size,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|HOST:PORT",
+            help="Spread the files over a Ray cluster: one on this machine, or that of a head.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --ray: at most so many; as many as fit if not given."),
+    ] = None,
+    worker_threads: Annotated[
+        int, typer.Option(min=1, help="With --ray: cores of a worker, and threads of its models.")
+    ] = 1,
 ) -> None:
-    """Find people and their keypoints in pictures and videos."""
+    """Find people and their keypoints in pictures and videos.
+
+    Killed at any moment, the same command goes on where it was.
+    """
     options = PoseOptions(
         detection_threshold=detection_threshold,
         keypoint_threshold=keypoint_threshold,
         detector_size=detector_size,
         pose_model=pose_model,
     )
-    files, failed = _files(sources)
-    sink = _output(output, output_format, anonymous, keypoint_threshold or DRAW_THRESHOLD, files)
+    cluster = _cluster(ray, workers, worker_threads)
+    tracking = _tracking(track, detect_every, smooth)
+    files, failures = _files(sources)
+    target = target_of(
+        output,
+        output_format,
+        files,
+        anonymous=anonymous,
+        keypoint_threshold=keypoint_threshold,
+    )
     if not files:
         raise typer.Exit(1)
-
-    from farpose.engines.onnxruntime import OnnxRuntimeEngine
-
-    with (
-        OnnxRuntimeEngine(repository or default_repository()) as engine,
-        asyncio.Runner() as runner,
-        sink,
-    ):
-        pipeline = PosePipeline(engine)
-        runner.run(pipeline.pose_model(pose_model))  # a wrong name ends here
-        for path in files:
-            try:
-                for frame in read_frames(path):
-                    _progress(f"{path}" + (f" frame {frame.index}" if frame.index else ""))
-                    sink.write(frame, runner.run(pipeline(frame.image, options)))
-            except (SourceError, OverlayError) as error:
-                _complain(error)
-                failed = True
-        _progress("")
-    if failed:
+    job = ArchiveJob(files, target, options, tracking, repository, cluster, overwrite, restart)
+    progress = ProgressLine(files)
+    try:
+        failures += job.run(progress)
+    except KeyboardInterrupt:
+        progress.tell(_stopped(job))
+        raise typer.Exit(STOPPED) from None
+    finally:
+        progress.clear()
+    if failures:
+        _summary(len(files), failures)
         raise typer.Exit(1)
 
 
-def _files(sources: list[Path]) -> tuple[list[Path], bool]:
-    """The files of all sources, and whether a source had none."""
-    files: list[Path] = []
-    failed = False
+def _cluster(address: str | None, workers: int | None, threads: int) -> ClusterSettings | None:
+    if address is not None:
+        return ClusterSettings(address, workers, threads)
+    if workers is not None or threads != 1:
+        raise ClusterError("--workers and --worker-threads go with --ray: give local or an address")
+    return None
+
+
+def _tracking(track: bool, detect_every: int, smooth: bool) -> Tracking | None:
+    if track:
+        return Tracking(detect_every, smooth)
+    if smooth or detect_every != 1:
+        raise TrackingOptionError("--detect-every and --smooth go with --track")
+    return None
+
+
+def _files(sources: list[Path]) -> tuple[list[Path], list[Failure]]:
+    """The files of all sources, each once, and the sources that had none."""
+    files: dict[Path, Path] = {}
+    failures = []
     for source in sources:
         try:
-            files += files_of(source)
+            for file in files_of(source):
+                files.setdefault(file.absolute(), file)
         except SourceError as error:
-            _complain(error)
-            failed = True
-    return files, failed
+            typer.echo(f"error: {error}", err=True)
+            failures.append(Failure(source, str(error)))
+    return list(files.values()), failures
 
 
-def _output(
-    output: str | None, wanted: Format, anonymous: bool, threshold: float, files: list[Path]
-) -> Output:
-    path = Path(output or "")
-    suffix = "" if path.is_dir() else path.suffix.lower()
-    drawn = output not in (None, "-") and suffix in ("", ".mp4")
-    if anonymous and not drawn:
-        raise OutputError("--anonymous draws: give FILE.mp4 or a folder as --output")
-    if wanted is Format.COCO and (drawn or output is None):
-        raise OutputError("--format coco is JSON: give FILE.json, FILE.jsonl or - as --output")
-    if output not in (None, "-") and any(file.resolve() == path.resolve() for file in files):
-        raise OutputError(f"{output} is a source too: it would be overwritten")
-    if suffix and not path.parent.is_dir():
-        raise OutputError(f"{output}: there is no folder {path.parent}")
-
-    draw = (privacy_view if anonymous else overlay)(threshold)
-    make = (
-        CocoResults(ids_from_names=_have_ids(files)) if wanted is Format.COCO else farpose_document
-    )
-    match output, suffix:
-        case None, _:
-            return Table()
-        case "-", _:
-            return JsonLines(sys.stdout, make)
-        case _, ".json":
-            return JsonFile(path, make)
-        case _, ".jsonl":
-            return JsonLines(path, make)
-        case _, ".mp4":
-            return OverlayVideo(path, draw)
-        case _, "":
-            return OverlayFolder(path, draw)
-        case _, ".parquet":
-            raise OutputError(f"{output}: Parquet is not written yet; use .jsonl")
-    raise OutputError(f"{output}: use .json, .jsonl, .mp4, a folder, or - as --output")
+def _stopped(job: ArchiveJob) -> str:
+    kept = job.parts is not None and job.parts.exists()
+    return f"stopped; results are kept in {job.parts}: the same command goes on" * kept or "stopped"
 
 
-def _have_ids(files: list[Path]) -> bool:
-    """Whether the files are pictures named by distinct COCO image ids."""
-    ids = {int(file.stem) for file in files if file.stem.isdecimal() and not is_video(file)}
-    return len(ids) == len(files)
-
-
-def _complain(error: Exception) -> None:
-    _progress("")
-    typer.echo(f"error: {error}", err=True)
-
-
-def _progress(text: str) -> None:
-    """One line on a terminal's stderr that is rewritten; nothing in a log."""
-    if sys.stderr.isatty():
-        typer.echo(f"\r\x1b[K{text}", err=True, nl=False)
+def _summary(files: int, failures: Sequence[Failure]) -> None:
+    """What is missing, once more at the end: the lines before may have scrolled away."""
+    sources = list(dict.fromkeys(failure.source for failure in failures))
+    if files + len(sources) < 2:
+        return
+    typer.echo(f"{len(sources)} not, or not wholly, in the output:", err=True)
+    for source in sources:
+        typer.echo(f"  {source}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ class _Request:
     shapes: tuple[Any, ...]
     answer: asyncio.Future[Tensors]
 
+    @property
+    def nbytes(self) -> int:
+        """Of all inputs."""
+        return sum(array.nbytes for array in self.inputs.values())
+
 
 class Batcher:
     """Collects requests for one model and runs them together.
@@ -33,6 +39,7 @@ class Batcher:
         max_size: most items (first axis) in a run; a request never has more.
         preferred_size: enough items to stop waiting.
         max_delay: seconds.
+        max_bytes: requests are merged only up to so many bytes of inputs; one may be larger.
     """
 
     def __init__(
@@ -42,11 +49,13 @@ class Batcher:
         max_size: int,
         preferred_size: int,
         max_delay: float,
+        max_bytes: float = math.inf,
     ) -> None:
         self._run = run
         self._max_size = max_size
         self._preferred_size = preferred_size
         self._max_delay = max_delay
+        self._max_bytes = max_bytes
         self._waiting: deque[_Request] = deque()
         self._arrived: asyncio.Event | None = None
         self._worker: asyncio.Task[None] | None = None
@@ -85,18 +94,21 @@ class Batcher:
 
     def _next_batch(self) -> list[_Request]:
         batch: list[_Request] = []
-        items = 0
+        items = nbytes = 0
         while self._waiting:
             request = self._waiting[0]
             if request.answer.done():  # the caller gave up
                 self._waiting.popleft()
                 continue
+            items += request.size
+            nbytes += request.nbytes
             if batch and (
-                request.shapes != batch[0].shapes or items + request.size > self._max_size
+                request.shapes != batch[0].shapes
+                or items > self._max_size
+                or nbytes > self._max_bytes
             ):
                 break
             batch.append(self._waiting.popleft())
-            items += request.size
         return batch
 
     async def _answer(self, batch: list[_Request]) -> None:

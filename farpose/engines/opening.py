@@ -12,7 +12,9 @@ from typing import Final
 from farpose.engine import Engine, EngineError
 from farpose.engines.onnxruntime import OnnxRuntimeEngine
 from farpose.engines.repository import RepositoryModel, onnx_models
-from farpose.pipeline import DEFAULT_POSE_MODEL, DETECTOR
+from farpose.extras import how_to_install
+from farpose.pipeline import DETECTOR
+from farpose.pose_model import DEFAULT_POSE_MODEL
 
 CHECKPOINT_ENGINES: Final = "farpose.checkpoint_engines"
 """Entry points of this group are functions from a checkpoint's path, and whether to flip, to an
@@ -118,7 +120,7 @@ def _checkpoint_engine(path: Path, flip: bool) -> Engine:
     except (IndexError, ImportError) as error:
         raise ModelNotFoundError(
             f"{path}: a checkpoint needs packages that are not installed ({error}): "
-            "pip install 'farpose[train]'"
+            f"{how_to_install('train')}"
         ) from error
     engine: Engine = load(path, flip=flip)
     return engine

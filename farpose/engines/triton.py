@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,6 +20,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from farpose.engine import (
     EngineError,
+    EngineOverloadedError,
     EngineTimeoutError,
     EngineUnavailableError,
     InvalidInputError,
@@ -30,17 +33,28 @@ from farpose.engines.shared_memory import UNREGISTERED, SharedInputs
 
 DEFAULT_URL: Final = "127.0.0.1:8001"
 
-CHANNEL_ARGUMENTS: Final = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
+CHANNEL_ARGUMENTS: Final = {
+    "grpc.max_send_message_length": -1,
+    "grpc.max_receive_message_length": -1,
     # A server that comes back is found within a second; gRPC would wait up to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1000,
+    # In spite of its name, how long a busy server may take to greet.
+    "grpc.min_reconnect_backoff_ms": 5000,
+    # A server whose machine has vanished, or has moved to another address, never says so.
+    "grpc.keepalive_timeout_ms": 5000,
+    "grpc.http2.ping_timeout_ms": 5000,
+    "grpc.http2.max_pings_without_data": 0,
+}
+
+KEEPALIVE_SECONDS: Final = 10.0
+"""While requests wait, a server that is silent for so long is asked whether it is there."""
 
 READY_SECONDS: Final = 2.0
 """For the answer to whether a server is ready."""
+
+QUEUE_REFUSALS: Final = ("Exceeds maximum queue size", "Request timeout expired")
+"""What a server says whose queue is full, or in which a request has waited too long."""
 
 STUB_FAILED: Final = "Stub process"
 """Begins the message of a Python model of which a process has ended; others may answer."""
@@ -55,16 +69,26 @@ class TritonEngine:
     Args:
         url: `HOST:PORT` of its gRPC endpoint.
         timeout: seconds that one inference may take, its waiting in the server's queue included.
+        headers: more to send with every run, such as the trace it belongs to.
         shared_memory: hand large inputs over in shared memory; the server must be on this machine,
             and in the same container or one with the same `/dev/shm`.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, timeout: float = 10.0, *, shared_memory: bool = False
+        self,
+        url: str = DEFAULT_URL,
+        timeout: float = 10.0,
+        *,
+        shared_memory: bool = False,
+        headers: Callable[[], dict[str, str]] | None = None,
     ) -> None:
         self.url = url
+        self._headers = headers
         self._timeout = timeout
-        self._client = InferenceServerClient(url, channel_args=list(CHANNEL_ARGUMENTS))
+        # Once per request at most: Triton hangs up on who asks four times without an answer.
+        keepalive = {"grpc.keepalive_time_ms": int(max(KEEPALIVE_SECONDS, timeout) * 1e3)}
+        arguments = list((CHANNEL_ARGUMENTS | keepalive).items())
+        self._client = InferenceServerClient(url, channel_args=arguments)
         self._shared = SharedInputs(self._client) if shared_memory else None
         self._known: dict[str, ModelMetadata] = {}
 
@@ -90,8 +114,8 @@ class TritonEngine:
 
         Raises:
             UnknownModelError: the server has no such model.
-            EngineUnavailableError: nobody answers, the server is overloaded, or the model has been
-                replaced meanwhile.
+            EngineOverloadedError: the model's queue is full, or the request waited too long in it.
+            EngineUnavailableError: nobody answers, or the model has been replaced meanwhile.
             EngineTimeoutError: no answer within the timeout.
             EngineError: the model failed.
         """
@@ -165,30 +189,22 @@ class TritonEngine:
         inputs: Tensors,
         outputs: list[InferRequestedOutput],
     ) -> InferResult:
-        tensors, regions = [], []
+        tensors = []
         try:
-            for name, array in inputs.items():
-                tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
-                region = await shared.put(tensor, array)
-                if region is None:
-                    tensor = _input(name, array)
-                else:
-                    regions.append(region)
-                tensors.append(tensor)
-        except InferenceServerException as error:
-            raise self._failure(model, error) from error
-        try:
-            result = await self._send(model, tensors, outputs)
+            async with AsyncExitStack() as placed:
+                for name, array in inputs.items():
+                    tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
+                    if not await placed.enter_async_context(shared.placed(tensor, array)):
+                        tensor = _input(name, array)
+                    tensors.append(tensor)
+                return await self._send(model, tensors, outputs)
         except InferenceServerException as error:
             if UNREGISTERED not in error.message():
                 raise self._failure(model, error) from error
-            # It has been restarted and has not run the model, so the request may be sent again.
-            shared.forget()
-            plain = [_input(name, array) for name, array in inputs.items()]
-            result = await self._infer(model, plain, outputs)
-        for region in regions:
-            shared.give_back(region)
-        return result
+        # It has been restarted and has not run the model, so the request may be sent again.
+        shared.forget()
+        plain = [_input(name, array) for name, array in inputs.items()]
+        return await self._infer(model, plain, outputs)
 
     async def _infer(
         self, model: str, inputs: list[InferInput], outputs: list[InferRequestedOutput]
@@ -207,6 +223,7 @@ class TritonEngine:
             outputs=outputs,
             client_timeout=self._timeout,
             timeout=int(self._timeout * 1e6),  # in the queue, microseconds
+            headers=None if self._headers is None else self._headers(),
         )
 
     def _failure(self, model: str, error: InferenceServerException) -> EngineError:
@@ -218,6 +235,8 @@ class TritonEngine:
                 return InvalidInputError(message, error.message())
             case "DEADLINE_EXCEEDED":
                 return EngineTimeoutError(message)
+            case "UNAVAILABLE" if any(words in error.message() for words in QUEUE_REFUSALS):
+                return EngineOverloadedError(message)
             case "UNAVAILABLE" | "CANCELLED" | "RESOURCE_EXHAUSTED":
                 self._known.clear()  # another server may come back
                 return EngineUnavailableError(message)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farpose.evaluation.dataset import PoseDataset
-from farpose.evaluation.detection import box_iou
+from farpose.geometry import box_iou
 
 EXTENT_SCALE: Final = 1.2
 """Boxes that only span the labelled joints are about this much smaller than a detector's."""

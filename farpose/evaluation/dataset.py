@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from farpose.evaluation.ignored import Ignored
 from farpose.keypoints import KEYPOINT_SETS, KeypointSet, keypoint_set_of
+
+Annotation = dict[str, Any]
+"""One entry of `annotations`."""
 
 
 class DatasetError(ValueError):
@@ -60,6 +66,9 @@ class PoseDataset:
     head_sizes: NDArray[np.float64] | None = None
     """`[P]` picture pixels, nan where unknown, for PCKh; none where the format has none."""
 
+    ignored: Ignored = field(default_factory=Ignored.empty)
+    """Who else is in the pictures, for the precision."""
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -90,12 +99,13 @@ class PoseDataset:
 def load_dataset(annotations: str | Path, images: str | Path) -> PoseDataset:
     """Read a COCO-style keypoint file.
 
-    People that are crowds, have no labelled joint or a box without area are left out. The keypoint
-    set is recognised by the joint names of the file's category.
+    Crowds and people without a labelled joint are no people of the dataset, but its `ignored`;
+    people with a box without area are left out. The keypoint set is recognised by the joint names
+    of the file's category.
 
     Raises:
-        DatasetError: the file is missing, malformed, of an unknown keypoint set, or has no labelled
-            person; or a picture it names is missing from `images`.
+        DatasetError: the file is missing, malformed, of an unknown keypoint set, has no labelled
+            person or a number that is not finite; or a picture it names is missing from `images`.
     """
     path, folder = Path(annotations), Path(images)
     content = _read_json(path)
@@ -107,11 +117,12 @@ def load_dataset(annotations: str | Path, images: str | Path) -> PoseDataset:
             Picture(int(i["id"]), folder / i["file_name"], int(i["width"]), int(i["height"]))
             for i in content["images"]
         )
-        people = [a for a in content["annotations"] if a["category_id"] == category["id"]]
-        people = [a for a in people if not a.get("iscrowd", 0) and min(a["bbox"][2:]) > 0]
-        for annotation in people:
-            _check_count(path, annotation, len(names))
-        keypoints = [np.asarray(a["keypoints"], np.float32).reshape(-1, 3) for a in people]
+        listed = [a for a in content["annotations"] if a["category_id"] == category["id"]]
+        for annotation in listed:
+            _check_numbers(path, annotation, len(names))
+        labelled = [a for a in listed if _is_labelled(a)]
+        people = [a for a in labelled if min(a["bbox"][2:]) > 0]
+        others = [a for a in listed if not _is_labelled(a)]
     except StopIteration:
         raise DatasetError(f"{path}: no category has `keypoints`; is this a box file?") from None
     except DatasetError:
@@ -120,17 +131,14 @@ def load_dataset(annotations: str | Path, images: str | Path) -> PoseDataset:
         raise DatasetError(
             f"{path}: not a COCO-style keypoint file: the field {error} is missing"
         ) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{path}: not a COCO-style keypoint file ({error})") from error
 
-    labelled = [i for i, joints in enumerate(keypoints) if (joints[:, 2] > 0).any()]
-    if not labelled:
+    if not people:
         raise DatasetError(
             f"{path}: no person has a labelled joint: the third number of a joint must be 1 or 2 "
             "where it is labelled, and crowds and boxes without area do not count"
         )
-    people, keypoints = [people[i] for i in labelled], [keypoints[i] for i in labelled]
-
     index = {picture.id: i for i, picture in enumerate(pictures)}
     unknown = [a["image_id"] for a in people if a["image_id"] not in index]
     if unknown:
@@ -142,24 +150,63 @@ def load_dataset(annotations: str | Path, images: str | Path) -> PoseDataset:
             f"{len(missing)} pictures that {path} names are missing, {missing[0]} for one: "
             "is the picture folder right?"
         )
-    boxes = np.array([a["bbox"] for a in people], np.float64)
-    boxes[:, 2:] += boxes[:, :2]
+    others = [a for a in others if a["image_id"] in index]
     return PoseDataset(
         keypoint_set=keypoint_set,
         pictures=pictures,
-        picture_index=np.array([index[a["image_id"]] for a in people], np.intp),
-        boxes=boxes,
-        keypoints=np.stack(keypoints),
-        areas=np.array([a.get("area", a["bbox"][2] * a["bbox"][3]) for a in people], np.float64),
+        picture_index=_pictures_of(people, index),
+        boxes=_boxes(people),
+        keypoints=np.stack([np.asarray(a["keypoints"], np.float32).reshape(-1, 3) for a in people]),
+        areas=_areas(people),
         ids=np.array([a["id"] for a in people], np.int64),
+        ignored=Ignored(
+            picture_index=_pictures_of(others, index),
+            boxes=_boxes(others),
+            areas=_areas(others),
+            crowds=np.array([bool(a.get("iscrowd", 0)) for a in others], bool),
+        ),
     )
 
 
-def _check_count(path: Path, annotation: dict[str, Any], joints: int) -> None:
-    numbers = len(annotation["keypoints"])
-    if numbers != 3 * joints:
+def _is_labelled(annotation: Annotation) -> bool:
+    """Whether it is of one person, who has a labelled joint."""
+    return not annotation.get("iscrowd", 0) and any(v > 0 for v in annotation["keypoints"][2::3])
+
+
+def _pictures_of(annotations: Sequence[Annotation], index: dict[int, int]) -> NDArray[np.intp]:
+    return np.array([index[a["image_id"]] for a in annotations], np.intp)
+
+
+def _boxes(annotations: Sequence[Annotation]) -> NDArray[np.float64]:
+    boxes = np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def _areas(annotations: Sequence[Annotation]) -> NDArray[np.float64]:
+    areas = [a.get("area", a["bbox"][2] * a["bbox"][3]) for a in annotations]
+    return np.array(areas, np.float64)
+
+
+def _check_numbers(path: Path, annotation: Annotation, joints: int) -> None:
+    numbers = {"bbox": annotation["bbox"], "area": [annotation.get("area", 0)]}
+    if not annotation.get("iscrowd", 0):
+        numbers["keypoints"] = annotation["keypoints"]
+    for name, values in numbers.items():
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+            raise DatasetError(
+                f"{path}: annotation {annotation['id']} has something in `{name}` that is no "
+                "finite number; write 0 for what is not labelled, or leave the annotation out"
+            )
+    if len(numbers["bbox"]) != 4:
         raise DatasetError(
-            f"{path}: annotation {annotation['id']} has {numbers} numbers in `keypoints`; the "
+            f"{path}: annotation {annotation['id']} has {len(numbers['bbox'])} numbers in `bbox`; "
+            "x, y, width and height are expected"
+        )
+    found = len(numbers.get("keypoints", [0] * 3 * joints))
+    if found != 3 * joints:
+        raise DatasetError(
+            f"{path}: annotation {annotation['id']} has {found} numbers in `keypoints`; the "
             f"{joints} joints of its category need {3 * joints}: x, y and visibility of each"
         )
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from farpose.geometry import box_iou
+
 Detect = Callable[[NDArray[np.uint8], int], tuple[NDArray[np.floating], NDArray[np.floating]]]
 """(picture UINT8 `[H,W,3]` RGB, detector size) -> boxes `[K,4]` xyxy in picture pixels and scores
 `[K]`, in any order."""
@@ -175,14 +177,3 @@ def match_boxes(
         elif not on_others[index]:
             false.append(scores[index])
     return PictureMatch(found_at, np.array(false), np.array(duplicates))
-
-
-def box_iou(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Intersection over union `[K,P]` of boxes `[K,4]` and `[P,4]`, xyxy."""
-    a = np.asarray(boxes, dtype=np.float64).reshape(-1, 1, 4)
-    b = np.asarray(others, dtype=np.float64).reshape(1, -1, 4)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.prod(np.maximum(sides, 0.0), axis=-1)
-    areas = [np.prod(np.maximum(box[..., 2:] - box[..., :2], 0.0), axis=-1) for box in (a, b)]
-    union = areas[0] + areas[1] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

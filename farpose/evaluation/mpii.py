@@ -70,7 +70,12 @@ def mpii_dataset(people: Sequence[LabelledPerson], path: Path, images: Path) -> 
         people: as read.
         path: named in errors.
         images: the folder of the pictures.
+
+    Raises:
+        DatasetError: a number is not finite, nobody is labelled, or a picture is missing.
     """
+    for number, person in enumerate(people):
+        _check_numbers(person, f"{path}: person {number} ({person.image})")
     people = [p for p in people if p.scale > 0 and (p.joints[:, 2] > 0).any()]
     if not people:
         raise DatasetError(f"{path}: no person has a labelled joint and a positive `scale`")
@@ -101,6 +106,14 @@ def mpii_dataset(people: Sequence[LabelledPerson], path: Path, images: Path) -> 
         ids=np.arange(len(people), dtype=np.int64),
         head_sizes=sizes if np.isfinite(sizes).any() else None,
     )
+
+
+def _check_numbers(person: LabelledPerson, who: str) -> None:
+    labelled = person.joints[person.joints[:, 2] > 0]
+    numbers = {"center": person.center, "scale": person.scale, "joints": labelled}
+    for name, values in numbers.items():
+        if not np.isfinite(np.asarray(values)).all():
+            raise DatasetError(f"{who} has a number in `{name}` that is not finite; correct it")
 
 
 def _picture(number: int, path: Path) -> Picture:

@@ -141,14 +141,37 @@ def without_duplicates(predictions: Predictions, sigmas: ArrayLike) -> Predictio
 def average_precision(truth: PoseDataset, predictions: Predictions) -> AveragePrecision:
     """OKS AP and AR of predictions with the joints of `truth`, rescored first.
 
+    As in COCO, a prediction on a crowd or on somebody without a labelled joint is not false.
+
+    Raises:
+        ImportError: `pycocotools` is not installed (extra `evaluate`).
+    """
+    if not len(predictions):
+        return AveragePrecision(0.0, 0.0, 0.0, 0.0)
+    evaluation = coco_evaluation(truth, predictions)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+        evaluation.summarize()
+    ap, ap50, ap75, _, _, ar = (float(value) for value in evaluation.stats[:6])
+    return AveragePrecision(ap, ap50, ap75, ar)
+
+
+def coco_evaluation(truth: PoseDataset, predictions: Predictions) -> Any:
+    """COCO's `COCOeval` after its `evaluate()`: every picture is matched, nothing is summed up.
+
+    In it, image `i` is picture `i` of `truth`, annotation `i + 1` its person `i`, followed by those
+    that are ignored, and result `i + 1` prediction `i`, whose score is the rescored one.
+
+    Args:
+        truth: the people.
+        predictions: at least one, with the same joints.
+
     Raises:
         ImportError: `pycocotools` is not installed (extra `evaluate`).
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    if not len(predictions):
-        return AveragePrecision(0.0, 0.0, 0.0, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):  # it reports every step
         expected = COCO()
         expected.dataset = _coco_truth(truth)
@@ -157,30 +180,32 @@ def average_precision(truth: PoseDataset, predictions: Predictions) -> AveragePr
         evaluation = COCOeval(expected, found, "keypoints")
         evaluation.params.kpt_oks_sigmas = np.asarray(truth.keypoint_set.sigmas)
         evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    ap, ap50, ap75, _, _, ar = (float(value) for value in evaluation.stats[:6])
-    return AveragePrecision(ap, ap50, ap75, ar)
+    return evaluation
 
 
 def _coco_truth(truth: PoseDataset) -> dict[str, Any]:
-    # Ids start at 1: COCOeval takes a match with annotation 0 for none.
+    ignored = truth.ignored
+    nowhere = np.zeros((len(ignored), *truth.keypoints.shape[1:]))
+    people = (truth.picture_index, truth.boxes, truth.areas, truth.keypoints, np.zeros(len(truth)))
+    others = (ignored.picture_index, ignored.boxes, ignored.areas, nowhere, ignored.crowds)
+    listed = [*zip(*people, strict=True), *zip(*others, strict=True)]
     return {
         "info": {},
         "images": [{"id": i} for i in range(len(truth.pictures))],
         "categories": [{"id": 1, "name": "person", "keypoints": list(truth.keypoint_set.joints)}],
         "annotations": [
             {
-                "id": i + 1,
-                "image_id": int(truth.picture_index[i]),
+                "id": i,
+                "image_id": int(picture),
                 "category_id": 1,
-                "iscrowd": 0,
-                "area": float(truth.areas[i]),
-                "bbox": _xywh(truth.boxes[i]),
-                "keypoints": truth.keypoints[i].ravel().tolist(),
-                "num_keypoints": int((truth.keypoints[i, :, 2] > 0).sum()),
+                "iscrowd": int(crowd),
+                "area": float(area),
+                "bbox": _xywh(box),
+                "keypoints": keypoints.ravel().tolist(),
+                "num_keypoints": int((keypoints[:, 2] > 0).sum()),
             }
-            for i in range(len(truth))
+            # Ids start at 1: COCOeval takes a match with annotation 0 for none.
+            for i, (picture, box, area, keypoints, crowd) in enumerate(listed, start=1)
         ],
     }
 

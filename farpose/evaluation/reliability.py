@@ -103,9 +103,7 @@ def reliability(
     spreads = np.sqrt(variances[people, joints].astype(np.float64).sum(axis=1))
     scores = found[:, 2]
     sides = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1)
-    torsos = torso_lengths(truth.keypoints, truth.keypoint_set)
-    torsos = np.where(np.isfinite(torsos), torsos, TORSO_OF_BOX * sides)
-    correct = errors <= FRACTION * torsos[people]
+    correct = errors <= FRACTION * torsos_or_boxes(truth)[people]
     relative, relative_spreads = errors / sides[people], spreads / sides[people]
     return Reliability(
         joints=len(errors),
@@ -121,6 +119,13 @@ def reliability(
             _spread_bin(relative_spreads[b], relative[b]) for b in _equal_bins(relative_spreads)
         ),
     )
+
+
+def torsos_or_boxes(truth: PoseDataset) -> NDArray[np.float64]:
+    """`[P]` torso lengths in picture pixels; `TORSO_OF_BOX` of the box where there is none."""
+    sides = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1)
+    torsos = torso_lengths(truth.keypoints, truth.keypoint_set)
+    return np.where(np.isfinite(torsos), torsos, TORSO_OF_BOX * sides)
 
 
 def _spread_bin(spreads: NDArray[np.float64], errors: NDArray[np.float64]) -> SpreadBin:

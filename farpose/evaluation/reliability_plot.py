@@ -55,8 +55,8 @@ def plot_reliability(result: Reliability, path: Path) -> None:
         raise PlotError(f"{path}: no labelled joint of anybody was predicted: nothing to plot")
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     scores, spreads = figure.subplots(1, 2)
-    _draw_scores(scores, result)
-    _draw_spreads(spreads, result)
+    draw_scores(scores, result)
+    draw_spreads(spreads, result)
     figure.suptitle(
         f"{result.joints} joints; each dot is a {_share(result)} of them", fontsize="medium"
     )
@@ -66,11 +66,12 @@ def plot_reliability(result: Reliability, path: Path) -> None:
         raise PlotError(f"{path}: {error.strerror}") from error
 
 
-def _draw_scores(axes: Axes, result: Reliability) -> None:
+def draw_scores(axes: Axes, result: Reliability, color: str = _BLUE) -> None:
+    """Draw the share of right joints by score."""
     mean = [b.score for b in result.score_bins]
     right = [b.correct for b in result.score_bins]
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--", label="share = score")
-    axes.plot(mean, right, "o-", color=_BLUE, label="joints of similar score")
+    axes.plot(mean, right, "o-", color=color, label="joints of similar score")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="mean score",
              ylabel=f"share of joints within {FRACTION} torsos")  # fmt: skip
     axes.set_title(f"Spearman of 1 - score and error: {result.doubt_relative:.2f}",
@@ -78,14 +79,15 @@ def _draw_scores(axes: Axes, result: Reliability) -> None:
     _finish(axes)
 
 
-def _draw_spreads(axes: Axes, result: Reliability) -> None:
+def draw_spreads(axes: Axes, result: Reliability, color: str = _BLUE) -> None:
+    """Draw the quartiles of the error by predicted spread; there must be a joint."""
     spread = np.array([b.spread for b in result.spread_bins])
     median = np.array([b.error for b in result.spread_bins])
     low, high = np.array([b.quartiles for b in result.spread_bins]).T
     end = 1.05 * float(max(spread.max(), high.max()))
     axes.plot([0, end], [0, end], color=_GREY, linewidth=1, linestyle="--", label="error = spread")
     bars: Any = [median - low, high - median]
-    axes.errorbar(spread, median, bars, fmt="o-", color=_BLUE, ecolor=_BLUE, elinewidth=1,
+    axes.errorbar(spread, median, bars, fmt="o-", color=color, ecolor=color, elinewidth=1,
                   label="median error, and its quartiles")  # fmt: skip
     margin = 0.08 * float(np.ptp(spread)) or 0.08 * end
     axes.set(xlim=(spread[0] - margin, spread[-1] + margin), ylim=(0, end),
@@ -97,7 +99,7 @@ def _draw_spreads(axes: Axes, result: Reliability) -> None:
 
 
 def _finish(axes: Axes) -> None:
-    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.grid(color=_GREY, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize="small", loc="upper left")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,25 @@ _IN_FLIGHT: Final = 4
 
 
 @dataclass(frozen=True)
+class PredictedPoses:
+    """What a model made of the people of a dataset."""
+
+    own: NDArray[np.float32]
+    """`[P,J,3]` the prediction for each labelled person; infinite where there is none."""
+
+    own_variances: NDArray[np.float32]
+    """`[P,J,2]` its variances, picture pixels squared; infinite where there is none."""
+
+    predictions: Predictions
+    """All that the precision counts."""
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """`[P]` who had a box: all of them with labelled boxes."""
+        return np.isfinite(self.own[:, 0, 0])
+
+
+@dataclass(frozen=True)
 class PoseReport:
     """How well a model's poses agree with the labels."""
 
@@ -52,6 +71,19 @@ class PoseReport:
     predictions: Predictions
     """All that the precision counts."""
 
+    @classmethod
+    def of(cls, poses: PredictedPoses, dataset: PoseDataset) -> Self:
+        """Score the poses of a dataset's people."""
+        return cls(
+            precision=average_precision(dataset, poses.predictions),
+            accuracy=accuracy(poses.own, dataset),
+            heights=by_height(poses.own, dataset),
+            found=int(poses.found.sum()),
+            own=poses.own,
+            own_variances=poses.own_variances,
+            predictions=poses.predictions,
+        )
+
 
 async def evaluate_pose(
     pipeline: PosePipeline,
@@ -63,7 +95,30 @@ async def evaluate_pose(
     detections: DetectedBoxes | None = None,
     progress: Callable[[int], None] = lambda pictures: None,
 ) -> PoseReport:
-    """Score a pose model on labelled people.
+    """Score a pose model on labelled people: `predict_poses`, whose arguments these are."""
+    poses = await predict_poses(
+        pipeline,
+        dataset,
+        pose_model=pose_model,
+        boxes=boxes,
+        detector_size=detector_size,
+        detections=detections,
+        progress=progress,
+    )
+    return PoseReport.of(poses, dataset)
+
+
+async def predict_poses(
+    pipeline: PosePipeline,
+    dataset: PoseDataset,
+    *,
+    pose_model: str = "auto",
+    boxes: Boxes = "truth",
+    detector_size: int = 640,
+    detections: DetectedBoxes | None = None,
+    progress: Callable[[int], None] = lambda pictures: None,
+) -> PredictedPoses:
+    """Run a pose model on labelled people.
 
     With `truth`, each person is cropped by the labelled box. With `detected`, the detector looks
     for people: whatever it finds counts for the precision, after OKS non-maximum suppression,
@@ -95,15 +150,7 @@ async def evaluate_pose(
     predictions = _all_predictions(people)
     if boxes == "detected":
         predictions = without_duplicates(predictions, joints.sigmas)
-    return PoseReport(
-        precision=average_precision(dataset, predictions),
-        accuracy=accuracy(own, dataset),
-        heights=by_height(own, dataset),
-        found=int(np.isfinite(own[:, 0, 0]).sum()),
-        own=own,
-        own_variances=own_variances,
-        predictions=predictions,
-    )
+    return PredictedPoses(own, own_variances, predictions)
 
 
 def _labelled_boxes(dataset: PoseDataset) -> DetectedBoxes:

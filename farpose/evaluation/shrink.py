@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from farpose.evaluation.dataset import PoseDataset
 from farpose.evaluation.heights import Accuracy, accuracy
+from farpose.evaluation.ignored import Ignored
 from farpose.options import PoseOptions
 from farpose.pipeline import PosePipeline
 
@@ -59,7 +60,7 @@ def shrink(image: NDArray[np.uint8], factor: float) -> Shrunk:
 
 
 def shrunk_truth(dataset: PoseDataset, scales: NDArray[np.float64]) -> PoseDataset:
-    """The same people in pixels of their own shrunk pictures.
+    """The same people in pixels of their own shrunk pictures, which show nobody else.
 
     Args:
         dataset: `P` people.
@@ -75,6 +76,7 @@ def shrunk_truth(dataset: PoseDataset, scales: NDArray[np.float64]) -> PoseDatas
         keypoints=keypoints,
         areas=dataset.areas * scales.prod(axis=1),
         head_sizes=None if heads is None else heads * np.sqrt(scales.prod(axis=1)),
+        ignored=Ignored.empty(),
     )
 
 

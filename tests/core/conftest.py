@@ -78,15 +78,14 @@ class PerfectEngine:
         return {"boxes": boxes, "scores": scores}
 
 
-@pytest.fixture
-def labelled(tmp_path: Path) -> PoseDataset:
+def label_people(folder: Path) -> PoseDataset:
     """Person 0, 120 px tall, in one picture of 320x320, and person 1, 60 px tall, in another."""
     boxes = np.array([[100, 90, 160, 210], [200, 100, 230, 160]], np.float64)
     pictures = []
     for i, (x1, y1, x2, y2) in enumerate(boxes.astype(int)):
         image = np.zeros((320, 320, 3), np.uint8)
         image[y1:y2, x1:x2] = 50 * (i + 1)
-        path = tmp_path / f"{i}.png"
+        path = folder / f"{i}.png"
         cv2.imwrite(str(path), image)
         pictures.append(Picture(10 + i, path, 320, 320))
     joints = np.stack([POSE + boxes[0, :2], POSE / 2 + boxes[1, :2]])
@@ -102,6 +101,18 @@ def labelled(tmp_path: Path) -> PoseDataset:
 
 
 @pytest.fixture
+def labelled(tmp_path: Path) -> PoseDataset:
+    """What `label_people` makes."""
+    return label_people(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def labelled_in() -> Callable[[Path], PoseDataset]:
+    """`label_people`, for fixtures that last longer than a test."""
+    return label_people
+
+
+@pytest.fixture(scope="session")
 def engine_for() -> Callable[..., PerfectEngine]:
     """Makes a `PerfectEngine`."""
     return PerfectEngine

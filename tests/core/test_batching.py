@@ -134,6 +134,19 @@ def test_when_all_gave_up_nothing_runs():
     assert asyncio.run(scenario()) == []
 
 
+@pytest.mark.parametrize(("max_bytes", "runs"), [(12, [3, 1]), (8, [2, 2]), (2, [1, 1, 1, 1])])
+def test_requests_are_merged_up_to_so_many_bytes(max_bytes: int, runs: list[int]):
+    async def scenario() -> list[int]:
+        model = Doubler()
+        batches = Batcher(
+            model.run, max_size=8, preferred_size=8, max_delay=DELAY, max_bytes=max_bytes
+        )
+        await asyncio.gather(*(doubled(batches, value) for value in range(4)))  # 4 bytes each
+        return model.sizes
+
+    assert asyncio.run(scenario()) == runs
+
+
 def test_the_preferred_size_ends_the_wait():
     async def scenario() -> list[int]:
         model = Doubler()

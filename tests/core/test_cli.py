@@ -123,7 +123,7 @@ def test_missing_packages_name_the_extra_in_one_line(
     assert run(monkeypatch, *arguments) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: `farpose {arguments[0]}` needs packages that are not installed")
-    assert line.endswith(f"pip install 'farpose[{extras}]'")
+    assert line.endswith(f"in a clone of Farpose, pip install '.[{extras}]'")
 
 
 def test_help_lists_every_command_even_without_its_packages(

@@ -135,3 +135,22 @@ def test_outside_the_frame_is_black():
 def test_nobody_makes_an_empty_batch():
     crops = crop_people(np.zeros((8, 8, 3), np.uint8), CropGeometry.from_boxes([]), 64)
     assert crops.shape == (0, 64, 64, 3)
+
+
+@given(
+    people=st.lists(st.tuples(CENTERS, CENTERS, SIDES), min_size=1, max_size=12),
+    width=st.integers(1, 700),
+    height=st.integers(1, 500),
+)
+@example(people=[(300, 200, 500)] * 9, width=641, height=427)  # together larger than the frame
+@settings(max_examples=30, deadline=None)
+def test_people_who_share_a_frame_get_the_pixels_that_each_gets_alone(
+    people: list[tuple[float, float, float]], width: int, height: int
+):
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    of_all = CropGeometry(
+        np.array([[x, y] for x, y, _ in people]), np.array([s for *_, s in people])
+    )
+    crops = crop_people(frame, of_all, 64)
+    for person, crop in zip(people, crops, strict=True):
+        assert np.array_equal(crop, crop_people(frame, geometry(*person), 64)[0])

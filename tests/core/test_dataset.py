@@ -46,6 +46,30 @@ def test_only_labelled_people_are_read(tmp_path: Path):
     assert dataset.pictures[0].read().shape == (80, 64, 3)
 
 
+def test_crowds_and_unlabelled_people_are_kept_apart_to_be_ignored(tmp_path: Path):
+    labels = content()
+    labels["annotations"][1] |= {"bbox": [1, 2, 30, 40], "area": 300.5, "image_id": 2}
+    elsewhere = labels["annotations"][2] | {"image_id": 99}
+    flat = labels["annotations"][0] | {"bbox": [8, 18, 0, 40]}  # a person, but none to crop
+    labels["annotations"] += [elsewhere, flat]
+    dataset = load_dataset(write(tmp_path, labels), tmp_path)
+    assert dataset.ids.tolist() == [5]
+    assert dataset.ignored.picture_index.tolist() == [1, 0]
+    assert dataset.ignored.boxes.tolist() == [[1, 2, 31, 42], [8, 18, 28, 58]]
+    assert dataset.ignored.areas.tolist() == [300.5, 424]
+    assert dataset.ignored.crowds.tolist() == [True, False]
+
+
+def test_what_is_ignored_goes_with_its_picture(tmp_path: Path):
+    labels = content()
+    labels["annotations"][1]["image_id"] = 2
+    ignored = load_dataset(write(tmp_path, labels), tmp_path).ignored
+    again = ignored.in_pictures(np.array([1, 0, 1]))
+    assert again.picture_index.tolist() == [0, 1, 2]
+    assert again.crowds.tolist() == [True, False, True]
+    assert len(ignored.in_pictures(np.zeros(0, np.intp))) == 0
+
+
 def test_joints_another_set_lacks_become_unlabelled(tmp_path: Path):
     dataset = load_dataset(write(tmp_path, content()), tmp_path).converted(COCO17)
     assert dataset.keypoints[0, COCO17.index("nose"), 2] == 0
@@ -76,6 +100,17 @@ def without(field: str) -> dict:
     return broken
 
 
+def unreal(field: str, place: int, value: object) -> dict:
+    broken = content()
+    person = broken["annotations"][0]
+    if field == "area":
+        person[field] = value
+    else:
+        person[field] = list(person[field])
+        person[field][place] = value
+    return broken
+
+
 def unknown_picture() -> dict:
     broken = content()
     broken["annotations"][0]["image_id"] = 99
@@ -100,6 +135,16 @@ def unknown_picture() -> dict:
         (changed(annotations=unlabelled()), "third number of a joint must be 1 or 2"),
         (short_person(), "annotation 5 has 39 numbers in `keypoints`; the 14 joints .* need 42"),
         (unknown_picture(), "image 99, which is not listed"),
+        (unreal("keypoints", 4, float("nan")), "annotation 5 has something in `keypoints` that is"),
+        (unreal("keypoints", 0, float("inf")), "annotation 5 .* `keypoints` that is no finite num"),
+        (unreal("keypoints", 1, None), "annotation 5 has something in `keypoints`"),
+        (unreal("bbox", 0, float("-inf")), "annotation 5 has something in `bbox` that is no finit"),
+        (unreal("bbox", 3, float("nan")), "annotation 5 has something in `bbox` that is no finite"),
+        (unreal("area", 0, float("nan")), "annotation 5 has something in `area` that is no finite"),
+        (
+            changed(annotations=[content()["annotations"][0] | {"bbox": [8, 18, 20]}]),
+            "annotation 5 has 3 numbers in `bbox`; x, y, width and height",
+        ),
     ],
 )
 def test_a_broken_file_is_refused_by_name(tmp_path: Path, annotations: object, message: str):

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from farpose.evaluation.detection import (
     LabelledPicture,
-    box_iou,
     evaluate_detector,
     match_boxes,
 )
+from farpose.geometry import box_iou
 
 NOBODY = np.zeros((0, 4))
 ANNA = [0.0, 0.0, 10.0, 20.0]

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from farpose.evaluation.dataset import PoseDataset
+from farpose.evaluation.dataset import PoseDataset, load_dataset
+from farpose.evaluation.ignored import Ignored
 from farpose.evaluation.oks import (
     AveragePrecision,
     Predictions,
@@ -126,3 +133,72 @@ def test_nms_leaves_similar_people_in_different_pictures(labelled: PoseDataset):
     apart = replace(same, picture_index=np.array([0, 1]))
     assert len(without_duplicates(same, SIGMAS)) == 1
     assert len(without_duplicates(apart, SIGMAS)) == 2
+
+
+def street(folder: Path, seed: int) -> tuple[Path, list[dict[str, Any]]]:
+    """A COCO file of 6 pictures: 4 people, a crowd and 2 people without a labelled joint in each.
+
+    And what a model says of them: people a little off, some in the crowd, some on the unlabelled
+    people and some on nobody, with as many scores.
+    """
+    rng = np.random.default_rng(seed)
+    images, annotations, results = [], [], []
+    for image in range(1, 7):
+        cv2.imwrite(str(folder / f"{image}.png"), np.zeros((8, 8, 3), np.uint8))
+        images.append({"id": image, "file_name": f"{image}.png", "width": 640, "height": 480})
+        for number in range(7):
+            width, height = rng.uniform(20, 60), rng.uniform(60, 120)
+            box = [90.0 * number, rng.uniform(0, 300), width * (1 + (number == 6)), height]
+            joints = (box[:2] + rng.uniform(0, 1, (17, 2)) * box[2:]).round()
+            labelled = number < 4
+            visible = np.full((17, 1), 2.0 * labelled)
+            annotations.append(
+                {
+                    "id": 100 * image + number,
+                    "image_id": image,
+                    "category_id": 1,
+                    "iscrowd": int(number == 6),
+                    "bbox": box,
+                    "area": 0.6 * box[2] * box[3],
+                    "num_keypoints": 17 * labelled,
+                    "keypoints": (np.hstack([joints, visible]) * (visible > 0)).ravel().tolist(),
+                }
+            )
+            for _ in range(1 if number < 6 else 3):
+                moved = joints + rng.normal(0, 0.04 * height, (17, 2))
+                results.append(answer(image, moved, rng.random()))
+        results.append(answer(image, rng.uniform(2000, 2100, (17, 2)), rng.random()))
+    path = folder / "street.json"
+    category = {"id": 1, "name": "person", "keypoints": list(COCO17.joints)}
+    path.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": [category]})
+    )
+    return path, results
+
+
+def answer(image: int, joints: np.ndarray, score: float) -> dict[str, Any]:
+    keypoints = np.hstack([joints, np.ones((17, 1))]).ravel().tolist()
+    return {"image_id": image, "category_id": 1, "keypoints": keypoints, "score": score}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_crowds_and_unlabelled_people_are_ignored_as_coco_does(tmp_path: Path, seed: int):
+    path, results = street(tmp_path, seed)
+    official = COCO(str(path))
+    evaluation = COCOeval(official, official.loadRes(results), "keypoints")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+
+    truth = load_dataset(path, tmp_path)
+    found = Predictions(
+        np.array([r["image_id"] - 1 for r in results]),
+        np.ones((len(results), 4)),
+        np.array([r["score"] for r in results]),
+        np.array([r["keypoints"] for r in results]).reshape(-1, 17, 3),
+    )
+    scores = average_precision(truth, found)
+    expected = evaluation.stats[[0, 1, 2, 5]]
+    assert (scores.ap, scores.ap50, scores.ap75, scores.ar) == pytest.approx(expected, abs=1e-12)
+    assert 0.1 < scores.ap < 0.9
+    assert average_precision(replace(truth, ignored=Ignored.empty()), found).ap < scores.ap - 0.01

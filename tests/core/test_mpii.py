@@ -136,6 +136,12 @@ def without(field: str) -> dict:
         ([3], "person 0 is malformed"),
         ([NOBODY], "no person has a labelled joint"),
         ([], "no person has a labelled joint"),
+        (
+            [NOBODY, PERSON | {"joints": [[float("nan"), 2]] * 16}],
+            r"person 1 \(a\.png\) has a number in `joints` that is not finite",
+        ),
+        ([PERSON | {"center": [float("inf"), 3]}], r"person 0 .* in `center` that is not finite"),
+        ([PERSON, PERSON | {"scale": float("nan")}], r"person 1 .* `scale` that is not finite"),
         ([PERSON | {"image": "c.png"}], r"c\.png for one: is the picture folder right"),
     ],
 )
@@ -143,6 +149,12 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, people: object, messag
     with pytest.raises(DatasetError, match=message) as refused:
         load_mpii(write(tmp_path, people), tmp_path)
     assert "valid.json" in str(refused.value)
+
+
+def test_joints_that_are_not_labelled_may_have_any_numbers(tmp_path: Path):
+    joints = [*PERSON["joints"][:15], [float("nan"), -1]]
+    dataset = load_mpii(write(tmp_path, [PERSON | {"joints": joints}]), tmp_path)
+    assert dataset.keypoints[0, 15].tolist() == [0, 0, 0]
 
 
 def test_an_unreadable_picture_is_named(tmp_path: Path):

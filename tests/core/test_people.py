@@ -102,3 +102,13 @@ def test_the_privacy_view_has_skeletons_and_nothing_of_the_picture():
 def test_joints_below_the_threshold_are_not_drawn():
     drawn = draw_anonymous(200, 100, two_people(), threshold=0.6)
     assert (drawn == PLAIN_BACKGROUND).all()
+
+
+def test_to_list_rounds_as_python_does():
+    people = two_people()
+    person = people.to_list(variances=True)[1]
+    assert person["score"] == round(float(people.scores[1]), 4)
+    assert person["keypoints"] == [
+        [round(x, 2), round(y, 2), round(score, 4)] for x, y, score in people.keypoints[1].tolist()
+    ]
+    assert person["variances"] == [[1.0, 1.0]] * 17

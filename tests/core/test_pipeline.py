@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from farpose import pipeline
 from farpose.crop import crop_people
 from farpose.engine import EngineError, ModelMetadata, TensorInfo, Tensors, UnknownModelError
 from farpose.engines.onnxruntime import OnnxRuntimeEngine
@@ -94,6 +96,25 @@ def test_given_boxes_skip_the_detector():
     assert [model for model, _ in engine.calls] == ["lowres_pose"]
     assert result.people.scores.tolist() == [1, 1]
     assert result.people.boxes.tolist() == [[10, 20, 40, 90], [30.5, 5, 60, 70]]
+
+
+def test_pixels_are_touched_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch):
+    beside: dict[str, bool] = {}
+
+    def watched(name: str) -> None:
+        work = getattr(pipeline, name)
+
+        def watch(*arguments: object) -> object:
+            beside[name] = threading.current_thread() is not threading.main_thread()
+            return work(*arguments)
+
+        monkeypatch.setattr(pipeline, name, watch)
+
+    for name in ("decode_image", "letterbox", "crop_people"):
+        watched(name)
+    _, encoded = cv2.imencode(".jpg", picture())
+    assert len(find(DotEngine([[10, 20, 40, 90]]), encoded.tobytes()).people) == 1
+    assert beside == {"decode_image": True, "letterbox": True, "crop_people": True}
 
 
 def test_crops_are_the_reference_crops_to_the_byte():

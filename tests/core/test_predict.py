@@ -158,7 +158,9 @@ def test_an_overlay_folder_keeps_names_apart(predict: Any, pictures: Path, tmp_p
 def test_sources_are_not_overwritten(predict: Any, pictures: Path, capsys: Capture):
     before = (pictures / "000000000785.jpg").read_bytes()
     assert predict(pictures, "--output", pictures) == 1
-    assert "would be overwritten" in capsys.readouterr().err
+    assert "exists and would be overwritten" in capsys.readouterr().err
+    assert predict(pictures, "--output", pictures, "--overwrite") == 1
+    assert "would be overwritten; give another folder" in capsys.readouterr().err
     assert (pictures / "000000000785.jpg").read_bytes() == before
 
 
@@ -182,6 +184,10 @@ def test_an_unreadable_source_is_told_and_the_others_go_on(
         "error: nowhere.jpg: no such file or folder",
         f"error: {pictures}/broken.jpg: the bytes are not a picture of a known format",
         f"error: {pictures}/broken.mp4: neither a picture (JPEG, PNG, WebP) nor a readable video",
+        "3 not, or not wholly, in the output:",
+        "  nowhere.jpg",
+        f"  {pictures}/broken.jpg",
+        f"  {pictures}/broken.mp4",
     ]
 
 
@@ -191,7 +197,7 @@ def test_an_old_file_stays_when_nothing_could_be_read(predict: Any, pictures: Pa
     for name in ("old.json", "old.jsonl", "old.mp4"):
         target = tmp_path / name
         target.write_text("old")
-        assert predict(broken, "--output", target) == 1
+        assert predict(broken, "--output", target, "--overwrite") == 1
         assert target.read_text() == "old"
 
 
@@ -209,8 +215,13 @@ def test_a_video_of_pictures_of_several_sizes_is_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--output", "people.parquet"), "Parquet is not written yet"),
-        (("--output", "people.txt"), "use .json, .jsonl, .mp4, a folder, or -"),
+        (("--output", "people.txt"), "use .json, .jsonl, .parquet, .mp4, .xml, a folder, or -"),
+        (("--output", "people.xml"), "give --format cvat"),
+        (("--output", "people.json", "--format", "cvat"), "--format cvat is XML"),
+        (("--output", "people.json", "--format", "yolo"), "--format yolo is a file per frame"),
+        (("--output", "people.parquet", "--format", "coco"), "--format coco is JSON"),
+        (("--output", "/proc/people.jsonl"), "/proc/people.jsonl.parts: cannot be written"),
+        (("--detect-every", "3"), "--detect-every and --smooth go with --track"),
         (("--output", "no/such/folder/people.json"), "there is no folder no/such/folder"),
         (("--output", "-", "--anonymous"), "--anonymous draws"),
         (("--anonymous",), "--anonymous draws"),

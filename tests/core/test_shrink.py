@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from farpose.evaluation.dataset import PoseDataset
+from farpose.evaluation.ignored import Ignored
 from farpose.evaluation.shrink import ShrinkColumn, shrink, shrink_table, shrunk_truth
 from farpose.pipeline import PosePipeline
 
@@ -58,6 +60,11 @@ def test_boxes_and_areas_shrink_with_the_picture(labelled: PoseDataset):
     truth = shrunk_truth(labelled, np.array([[0.5, 0.5], [1.0, 1.0]]))
     assert truth.heights.tolist() == [60, 60]
     assert truth.areas.tolist() == [1000, 1000]
+
+
+def test_crowds_stay_in_the_whole_picture(labelled: PoseDataset):
+    crowd = Ignored(np.zeros(1, np.intp), np.ones((1, 4)), np.ones(1), np.ones(1, bool))
+    assert not len(shrunk_truth(replace(labelled, ignored=crowd), np.ones((2, 2))).ignored)
 
 
 def test_a_perfect_model_is_perfect_at_every_height(labelled: PoseDataset, engine_for: EngineFor):

@@ -1,0 +1,1 @@
+"""Files that other programs read: tables, and labels for annotation and training."""

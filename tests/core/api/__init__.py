@@ -1,0 +1,1 @@
+"""`farpose.Pose` and what it answers, with the bundled models."""
