@@ -114,6 +114,22 @@ def test_a_run_without_a_teacher_reads_the_bank_of_one_with(distilled: dict, tea
     assert batch.teacher_x is None
 
 
+def test_a_bank_and_a_distillation_have_one_teacher(
+    distilled: dict, settings: dict, teacher: Path, tmp_path: Path
+):
+    copied = shutil.copy(teacher, tmp_path / "copied.safetensors")
+    list(loader(distilled | {"bank": distilled["bank"] | {"teacher": str(copied)}}).epoch(0))
+    other = tmp_path / "other.safetensors"
+    larger = ModelConfig.model_validate(settings["model"] | {"resolution": 64})
+    save_model(other, PoseNet(larger, 17), COCO17, {})
+    bank = {"folder": str(tmp_path / "second"), "views": 2, "teacher": str(other)}
+    with pytest.raises(
+        ConfigError, match=rf"bank\.teacher: {other} is not distillation\.teacher, {teacher}"
+    ):
+        loader(distilled | {"bank": bank})
+    assert not list((tmp_path / "second").glob("*.npy"))
+
+
 def test_making_a_bank_goes_on_where_it_was_stopped(
     distilled: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

@@ -101,6 +101,17 @@ def test_tempering_before_merging_makes_the_best_student_too_flat():
         assert loss.item() == pytest.approx(0, abs=1e-3), order
 
 
+def test_the_divergence_is_weighted_by_the_squared_temperature():
+    generator = torch.Generator().manual_seed(0)
+    teacher, student = (torch.randn(4, 30, generator=generator) for _ in range(2))
+    tau = 4.0
+    kl = torch.nn.functional.kl_div(
+        (student / tau).log_softmax(-1), (teacher / tau).softmax(-1), reduction="none"
+    )
+    found = tempered_divergence(teacher, student, torch.tensor(tau))
+    torch.testing.assert_close(found, 16 * kl.sum(-1))
+
+
 def test_gradients_of_the_temperature_pass_through_both_distributions():
     tau = torch.tensor(3.0, requires_grad=True)
     teacher = torch.randn(4, 30, generator=torch.Generator().manual_seed(0))

@@ -17,7 +17,9 @@ from farpose_training.blend import blend
 from farpose_training.checkpoint import CheckpointError, load_model, save_model
 from farpose_training.compact import compact
 from farpose_training.config import ModelConfig
+from farpose_training.config.base import merged
 from farpose_training.models.network import PoseNet
+from farpose_training.run_state import alone_in
 
 
 class Ended(NamedTuple):
@@ -65,6 +67,44 @@ def test_train_evaluate_export(
     assert done.code == 0, done.errors
     again = json.loads(done.output.splitlines()[-1])
     assert abs(again["PCK@0.2"] - scores["PCK@0.2"]) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"model": {"head": {"kind": "simcc", "split_factor": 5}}},
+            "are no multiple of the student",
+        ),
+        ({"model": {"head": {"kind": "heatmap"}}}, "a heatmap head has no classes to align"),
+        ({"distillation": {"logit": {"kind": "same_class_number"}}}, "set model.head.split_factor"),
+        ({"optimizer": {"batch_size": 25}}, "24 people do not fill one batch of 25"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_view_is_rendered(
+    farpose: Farpose, settings: dict, tmp_path: Path, change: dict, message: str
+):
+    larger = ModelConfig.model_validate(settings["model"] | {"resolution": 64})
+    save_model(tmp_path / "teacher.safetensors", PoseNet(larger, 17), COCO17, {})
+    distilled = settings | {
+        "distillation": {"teacher": "teacher.safetensors"},
+        "bank": {"folder": "bank"},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(merged(distilled, change)))
+    done = farpose("train", "run.yaml")
+    assert done.code == 1
+    assert message in done.errors.replace("\n", " ")
+    assert not list(tmp_path.glob("bank/*.npy"))
+
+
+def test_two_trainings_do_not_share_a_folder(farpose: Farpose, settings: dict, tmp_path: Path):
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    with alone_in(tmp_path / "run"):
+        done = farpose("train", "run.yaml")
+        assert done.code == 1
+        assert f"another farpose train is at work in {tmp_path / 'run'}" in done.errors
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["lock"]
+    assert farpose("train", "run.yaml", "--set", "optimizer.epochs=1").code == 0
 
 
 def test_mistakes_end_in_one_line(

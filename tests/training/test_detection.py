@@ -18,7 +18,8 @@ import onnxruntime
 import pytest
 import torch
 
-from farpose.evaluation.detection import LabelledPicture, box_iou
+from farpose.evaluation.detection import LabelledPicture
+from farpose.geometry import box_iou
 from farpose.letterbox import letterbox
 from farpose_training.checkpoint import CheckpointError, read_tensors
 from farpose_training.config import ConfigError
@@ -33,6 +34,7 @@ from farpose_training.detection.report import compare, write_tables
 from farpose_training.detection.sources import SourcePicture, read_rgb
 from farpose_training.detection.tail import DETECTIONS, NMS_IOU, SCORE_FLOOR
 from farpose_training.detection.train import prepare, run
+from farpose_training.run_state import alone_in
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = ROOT / "model_repository" / "person_detector" / "checkpoint.safetensors"
@@ -419,6 +421,17 @@ def test_an_interrupted_run_goes_on_where_it_was(tiny: dict[str, object], tmp_pa
         torch.testing.assert_close(resumed[name], value, rtol=1e-4, atol=1e-6)
     assert any((whole[name] != start[name]).any() for name in whole)
     assert (tmp_path / "second" / "1" / "model.onnx").is_file()
+
+
+def test_a_folder_in_which_another_run_is_at_work_is_refused(
+    tiny: dict[str, object], tmp_path: Path
+) -> None:
+    with (
+        alone_in(tmp_path / "run"),
+        pytest.raises(ConfigError, match=f"another farpose train is at work in {tmp_path}/run"),
+    ):
+        run(tiny)
+    assert not (tmp_path / "run" / "labels.json").exists()
 
 
 @pytest.mark.parametrize(

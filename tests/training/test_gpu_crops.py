@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -144,4 +145,9 @@ def test_pictures_that_are_not_all_in_memory_are_cropped_on_the_processor(
 ):
     people = load_people(parse_train_config(settings).train, COCO17, memory_gb=1e-4)
     assert isinstance(renderer_for(people, torch.device("cuda", 0)), HostRenderer)
-    assert "pictures are read when they are used" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "pictures are read when they are used" in said
+    needed = re.search(r"take (\S+) GB, more than runtime\.picture_memory_gb", said)
+    assert needed is not None
+    whole = load_people(parse_train_config(settings).train, COCO17, memory_gb=float(needed[1]))
+    assert whole.pictures.kept == 24

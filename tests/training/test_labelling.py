@@ -14,6 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from farpose.evaluation.dataset import Picture, PoseDataset, load_dataset
+from farpose.evaluation.ignored import Ignored
 from farpose.evaluation.oks import Predictions
 from farpose.keypoints import COCO17
 from farpose.people import People
@@ -215,11 +216,13 @@ def predictions_of(dataset: PoseDataset, keypoints: np.ndarray) -> Predictions:
 
 def test_a_drawn_picture_keeps_its_people_and_their_predictions():
     dataset = dataset_of(3)
-    crowded = replace(dataset, picture_index=np.array([2, 0, 2]))  # nobody is in picture 1
+    crowd = Ignored(np.array([2]), np.zeros((1, 4)), np.ones(1), np.ones(1, bool))
+    crowded = replace(dataset, picture_index=np.array([2, 0, 2]), ignored=crowd)
     drawn = redrawn_dataset(crowded, np.array([2, 1, 2]))
     assert drawn.picture_index.tolist() == [0, 0, 2, 2]
     assert drawn.ids.tolist() == [0, 2, 0, 2]
     assert [picture.id for picture in drawn.pictures] == [2, 1, 2]
+    assert drawn.ignored.picture_index.tolist() == [0, 2]
     predictions = predictions_of(crowded, wrong_in(crowded, {2: 12}))
     again = redrawn(predictions, np.array([2, 1, 2]))
     assert again.picture_index.tolist() == [0, 0, 2, 2]

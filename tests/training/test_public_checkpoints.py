@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from farpose.keypoints import MPII16
-from farpose_training.checkpoint import CheckpointError
+from farpose_training.checkpoint import CheckpointError, save_model
 from farpose_training.config import ConfigError, HeatmapConfig, ModelConfig
 from farpose_training.distillation.teacher import load_teacher
 from farpose_training.models.network import PoseNet
-from farpose_training.public_checkpoints import load_public, public_tensors
+from farpose_training.public_checkpoints import is_public, load_public, public_tensors
 
 CONFIG = ModelConfig.model_validate(
     {
@@ -113,6 +113,33 @@ def test_the_official_networks_name_their_layers_as_timm_does():
         assert tuple(names[name].shape) == shape
 
 
+@pytest.mark.parametrize(("name", "channels"), [("hrnet_w32", 32), ("hrnet_w48", 48)])
+def test_a_published_teacher_of_full_size_is_read(name: str, channels: int, tmp_path: Path):
+    """SimCC's W32 and W48 at 256x256, all fusions of the last stage included, as released."""
+    torch.manual_seed(0)
+    whole = timm.create_model(name, features_only=True, feature_location="", out_indices=(1,))
+    head = {
+        "final_layer.weight": torch.randn(17, channels, 1, 1),
+        "final_layer.bias": torch.randn(17),
+        **{f"mlp_head_{axis}.weight": torch.randn(512, 4096) for axis in "xy"},
+        **{f"mlp_head_{axis}.bias": torch.randn(512) for axis in "xy"},
+    }
+    path = tmp_path / "simcc.pth"
+    torch.save({**whole.state_dict(), **head}, path)
+    config = CONFIG.model_copy(
+        update={
+            "backbone": CONFIG.backbone.model_copy(update={"name": name}),
+            "resolution": 256,
+        }
+    )
+    loaded = load_public(path, config, 17)
+    assert torch.equal(loaded.head.x.weight, head["mlp_head_x.weight"])
+    assert loaded.backbone.channels == channels
+    picture = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded.backbone.net(picture)[0], whole.eval()(picture)[0])
+
+
 def test_what_does_not_fit_is_named(network: PoseNet, tmp_path: Path):
     path = tmp_path / "public.pth"
     torch.save(simcc_layout(network), path)
@@ -139,3 +166,11 @@ def test_other_files_are_refused(tmp_path: Path):
     path.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="without running code"):
         public_tensors(path)
+
+
+def test_an_hrnet_of_ours_is_no_public_checkpoint(network: PoseNet, tmp_path: Path):
+    path = tmp_path / "checkpoint.safetensors"
+    save_model(path, network, MPII16, {})
+    assert not is_public(path)
+    teacher = load_teacher(path, MPII16, None, torch.device("cpu"))
+    assert teacher.shape.resolution == CONFIG.resolution

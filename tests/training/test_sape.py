@@ -55,23 +55,48 @@ def test_the_unit_gives_every_output_a_share_per_channel():
     assert len(unit.branches) == 4
 
 
+def spelled_out(sape: Sape, feature: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """The loss of a unit with the mean among its outputs, every map made and kept."""
+    aligned = sape.align(feature)
+    maps = [projector(aligned.flatten(2)) for projector in sape.projectors]
+    outputs = torch.stack([*maps, torch.stack(maps).mean(0)])
+    found = (sape.unit(aligned)[..., None] * outputs).sum(0)
+    return cosine_distance(found, teacher.detach().flatten(2))
+
+
 def test_outputs_are_weighted_per_channel_and_the_mean_is_one_of_them():
     sape = Sape(SapeConfig(projectors=2), *STUDENT, *TEACHER).eval()
-    feature = torch.randn(2, 16, 8, 8)
-    aligned = sape.align(feature)
-    maps = [projector.linear(aligned.flatten(2)).relu() for projector in sape.projectors]
-    weights = sape.unit(aligned)
-    outputs = torch.stack([*maps, torch.stack(maps).mean(0)])
-    expected = (weights[..., None] * outputs).sum(0)
-    assert torch.allclose(sape.project(feature), expected, atol=1e-5)
+    student, teacher = features()
+    expected = spelled_out(sape, student, teacher)
+    assert sape(student, teacher).item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_without_the_unit_projections_are_averaged():
     sape = Sape(SapeConfig(projectors=3, fusion="mean"), *STUDENT, *TEACHER)
-    feature = torch.randn(2, 16, 8, 8)
-    flat = sape.align(feature).flatten(2)
-    expected = sum(projector.linear(flat).relu() for projector in sape.projectors) / 3
-    assert torch.allclose(sape.project(feature), expected, atol=1e-5)
+    student, teacher = features()
+    flat = sape.align(student).flatten(2)
+    found = sum(projector(flat) for projector in sape.projectors) / 3
+    expected = cosine_distance(found, teacher.flatten(2))
+    assert sape(student, teacher).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_training_has_the_losses_of_the_loss_as_it_is_written_down():
+    losses: dict[str, list[float]] = {}
+    for name, loss in (("fast", Sape.__call__), ("spelled out", spelled_out)):
+        torch.manual_seed(0)
+        sape = Sape(SapeConfig(), *STUDENT, *TEACHER)
+        student, teacher = features(batch=4)
+        learned = [student, *sape.parameters()]
+        optimizer = torch.optim.SGD(learned, lr=5.0)
+        losses[name] = []
+        for _ in range(5):
+            optimizer.zero_grad()
+            value = loss(sape, student, teacher)
+            value.backward()
+            optimizer.step()
+            losses[name].append(value.item())
+    assert losses["fast"] == pytest.approx(losses["spelled out"], abs=1e-5)
+    assert losses["fast"][-1] < losses["fast"][0] - 0.005
 
 
 def test_one_sample_is_enough_to_evaluate():

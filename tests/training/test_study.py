@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from farpose.cli import main
+from farpose_training.config import ConfigError
 from farpose_training.study.config import read_study
+from farpose_training.study.process import add_seconds, seconds_spent
 from farpose_training.study.report import sets_of, write_report
 from farpose_training.study.results import Ledger, StudyError
 from farpose_training.study.runner import Runner
@@ -154,6 +156,38 @@ def test_a_half_made_run_is_not_continued_with_other_settings(study: Path, tmp_p
         runner_of(study)[0].run()
 
 
+def test_a_study_killed_while_it_writes_a_job_leaves_no_half_of_it(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write = Path.write_text
+
+    def killed(path: Path, text: str) -> None:
+        write(path, text[: len(text) // 2])
+        raise KeyboardInterrupt
+
+    runner, _ = runner_of(study)
+    monkeypatch.setattr(Path, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run()
+    assert not (tmp_path / "study/slow/seed_0/job.json").exists()
+
+
+def test_time_spent_is_added_up_or_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    add_seconds(tmp_path, 1.5)
+    add_seconds(tmp_path, 2)
+    assert seconds_spent(tmp_path) == 3.5
+    write = Path.write_text
+
+    def killed(path: Path, text: str) -> None:
+        write(path, "")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        add_seconds(tmp_path, 1)
+    assert seconds_spent(tmp_path) == 3.5
+
+
 def test_a_run_that_fails_is_named_and_the_others_are_made(study: Path):
     rows = {"slow": {}, "broken": {"init": "none.safetensors"}}
     change(study, rows=rows)
@@ -161,6 +195,23 @@ def test_a_run_that_fails_is_named_and_the_others_are_made(study: Path):
     with pytest.raises(StudyError, match=r"1 runs failed\. broken seed 0: .*none\.safetensors"):
         runner.run()
     assert [result.row for result in ledger.results()] == ["slow"]
+
+
+def test_a_row_with_a_teacher_of_its_own_is_not_taught_from_the_studys_bank(
+    study: Path, tmp_path: Path
+):
+    for name in ("studys", "other"):
+        (tmp_path / f"{name}.safetensors").write_text(name)
+    base = yaml.safe_load(study.read_text())["base"] | {"bank": {"folder": str(tmp_path / "bank")}}
+    rows = {
+        "baseline": {},
+        "other": {"distillation": {"teacher": str(tmp_path / "other.safetensors")}},
+    }
+    change(study, base=base, teacher=str(tmp_path / "studys.safetensors"), rows=rows)
+    with pytest.raises(
+        ConfigError, match=r"^other seed 0: bank\.teacher: .*studys.* is not .*other\.safetensors"
+    ):
+        runner_of(study)
 
 
 def test_missing_files_are_found_before_the_first_run(study: Path, tmp_path: Path):

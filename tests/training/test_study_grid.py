@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from farpose.evaluation.dataset import DatasetError, load_dataset
+from farpose.evaluation.ignored import Ignored
 from farpose_training.config import ConfigError, parse_train_config
 from farpose_training.config.base import merged
 from farpose_training.config.data import PartConfig
@@ -164,12 +166,16 @@ def test_held_out_pictures_are_scored_on_and_not_trained_on(study: dict, stick_p
 
 def test_parts_keep_people_with_their_pictures(stick_people: Path):
     dataset = load_dataset(stick_people / "people.json", stick_people)
+    crowds = Ignored(np.arange(24), dataset.boxes, dataset.areas, np.ones(24, bool))
+    dataset = replace(dataset, ignored=crowds)  # one where each person is
     parts = [part_of(dataset, PartConfig(of=3, fold=fold, keep="in")) for fold in range(3)]
     assert sorted(np.concatenate([part.ids for part in parts])) == list(range(24))
     assert all(len(part) > 3 for part in parts)
     for part in parts:
         pictures = [part.pictures[i].id for i in part.picture_index]
         assert pictures == list(part.ids)  # person i is in picture i
+        assert np.array_equal(part.ignored.picture_index, part.picture_index)
+        assert np.array_equal(part.ignored.boxes, part.boxes)
     assert part_of(dataset, None) is dataset
     with pytest.raises(DatasetError, match="part 5 of 3: nobody is in it"):
         part_of(dataset, PartConfig(of=3, fold=5, keep="in"))

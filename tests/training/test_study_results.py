@@ -132,6 +132,21 @@ def test_a_line_that_was_cut_off_is_removed_with_the_curves_of_its_run(finished,
     assert Ledger(path, []).results() == []
 
 
+def test_reading_leaves_alone_what_another_process_writes(finished, tmp_path: Path):
+    path, curves = tmp_path / "results.csv", tmp_path / "curves.csv"
+    ledger = Ledger(path, [])
+    ledger.add(finished("a"), FACTS, {})
+    with curves.open("a") as file:  # of a run whose result is yet to come
+        file.write(curves.read_text().splitlines()[-1].replace(",a,", ",b,") + "\n,b,0,2,0.")
+    with path.open("a") as file:
+        file.write(",b,0,2,aa")
+    before = path.read_bytes(), curves.read_bytes()
+    read = Ledger(path, [])
+    assert [result.row for result in read.results()] == ["a"]
+    assert list(read.curves()) == [("", "a", 0)]
+    assert (path.read_bytes(), curves.read_bytes()) == before
+
+
 def test_a_file_of_other_columns_is_refused(finished, tmp_path: Path):
     path = tmp_path / "results.csv"
     Ledger(path, ["old"]).add(finished("a"), FACTS, {})

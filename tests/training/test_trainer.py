@@ -14,13 +14,23 @@ import torch
 from farpose.evaluation.dataset import DatasetError, load_dataset
 from farpose.keypoints import COCO17
 from farpose_training.checkpoint import CheckpointError, load_model, read_tensors, save_model
-from farpose_training.config import ConfigError, ModelConfig, parse_train_config, read_yaml
+from farpose_training.config import (
+    ConfigError,
+    ModelConfig,
+    RuntimeConfig,
+    parse_train_config,
+    read_yaml,
+)
 from farpose_training.data.batch import Batch
 from farpose_training.data.boxes import detector_like_boxes
 from farpose_training.data.people import load_people
+from farpose_training.distillation.teacher import TeacherShape
+from farpose_training.loop.processes import start_fabric
 from farpose_training.loop.progress import Progress
+from farpose_training.loop.schedule import seed_everything
 from farpose_training.models.backbones import BackboneError
 from farpose_training.models.network import PoseNet
+from farpose_training.objective import Objective
 from farpose_training.optimization import TrainingError
 from farpose_training.trainer import Trainer, train
 
@@ -133,15 +143,24 @@ def test_a_distillation_is_logged_with_its_strength(settings: dict, tmp_path: Pa
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.parametrize("part", ["feature", "logit"])
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ("feature", "sape"),
+        ("feature", "conv_downsample"),
+        ("feature", "fully_connected"),
+        ("logit", "cca"),
+        ("logit", "fully_connected"),
+    ],
+)
 def test_a_view_bank_stands_in_for_the_teacher(
-    settings: dict, tmp_path: Path, part: str, precision: str
+    settings: dict, tmp_path: Path, part: str, kind: str, precision: str
 ):
     checkpoint = tmp_path / "teacher.safetensors"
     larger = ModelConfig.model_validate(settings["model"] | {"resolution": 64})
     save_model(checkpoint, PoseNet(larger, 17), COCO17, {})
     other = "logit" if part == "feature" else "feature"
-    distillation = {"teacher": str(checkpoint), other: None}
+    distillation = {"teacher": str(checkpoint), part: {"kind": kind}, other: None}
     bank = {"folder": str(tmp_path / "bank"), "views": 2}
     changes = {"distillation": distillation, "bank": bank, "runtime": {"precision": precision}}
     (record,) = run(settings | changes, epochs=1)
@@ -162,6 +181,21 @@ def test_a_distilled_student_starts_as_the_baseline_does(settings: dict, tmp_pat
     assert all(torch.equal(value, expected[key]) for key, value in student.state_dict().items())
 
 
+def test_the_first_weights_follow_from_the_seed_alone(settings: dict, tmp_path: Path):
+    larger = ModelConfig.model_validate(settings["model"] | {"resolution": 64})
+    save_model(tmp_path / "teacher.safetensors", PoseNet(larger, 17), COCO17, {})
+    distillation = {"teacher": str(tmp_path / "teacher.safetensors")}
+    bank = {"folder": str(tmp_path / "bank"), "views": 1}
+    config = parse_train_config(settings | {"seed": 3, "distillation": distillation, "bank": bank})
+    shape = TeacherShape.of(PoseNet(larger, 17))
+    seed_everything(3)
+    expected = Objective(PoseNet(config.model, 17), config.distillation, shape)
+    config.output.mkdir()
+    found = Trainer(config).learner.objective.state_dict()
+    assert found.keys() == expected.state_dict().keys()
+    assert all(torch.equal(found[key], value) for key, value in expected.state_dict().items())
+
+
 def test_frozen_batch_norms_keep_their_statistics(settings: dict):
     run(settings, freeze_batch_norm=True)
     frozen = load_model(Path(settings["output"]) / "checkpoint.safetensors").model.state_dict()
@@ -178,6 +212,18 @@ def test_bfloat16_computes_nearly_the_same_and_keeps_full_weights(settings: dict
     assert half["loss"] == pytest.approx(full[0]["loss"], rel=0.02)
     state, _ = read_tensors(tmp_path / "mixed/checkpoint.safetensors")
     assert state["head.x.weight"].dtype == torch.float32
+
+
+def test_mixed_precision_is_of_the_network_and_not_of_what_it_is_shown():
+    class Layer(torch.nn.Linear):
+        def forward(self, joints: torch.Tensor) -> torch.Tensor:
+            self.seen = joints.dtype, super().forward(joints).dtype
+            return joints.sum() * self.weight.sum()
+
+    fabric = start_fabric(RuntimeConfig(accelerator="cpu", precision="bf16-mixed"))
+    layer = Layer(2, 2)
+    fabric.setup(layer)(torch.ones(1, 2))
+    assert layer.seen == (torch.float32, torch.bfloat16)
 
 
 def test_tensorboard_gets_the_scalars_of_the_log(settings: dict):

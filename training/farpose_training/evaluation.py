@@ -10,7 +10,7 @@ import torch
 
 from farpose.engine import ModelMetadata, TensorInfo, Tensors, UnknownModelError
 from farpose.engines.batching import Batcher
-from farpose.pipeline import DEFAULT_POSE_MODEL
+from farpose.pose_model import DEFAULT_POSE_MODEL
 from farpose_training.checkpoint import load_model
 from farpose_training.models.flip import FlipTest
 from farpose_training.models.network import build_decoder

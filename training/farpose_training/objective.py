@@ -112,7 +112,10 @@ class Objective(nn.Module):
         parts = (self.student, self.feature, self.logit)
         learners = nn.ModuleList(part for part in parts if part is not None)
         groups = parameter_groups(learners, config.weight_decay)
-        optimizers: list[torch.optim.Optimizer] = [kind(groups, lr=config.learning_rate)]
+        # Fused: on a CPU several times faster than a loop over parameters.
+        optimizers: list[torch.optim.Optimizer] = [
+            kind(groups, lr=config.learning_rate, fused=True)
+        ]
         if self.adversary is not None:
             optimizers.append(self.adversary.optimizer())
         return optimizers

@@ -33,16 +33,22 @@ WRAPPERS = ("state_dict", "best_state_dict", "model")
 """Keys that training scripts keep the weights under."""
 
 HEADS = ("", "head.", "keypoint_head.")
-LAST_STAGE = "backbone.net.stage4."
+BACKBONE = "backbone.net."
+LAST_STAGE = f"{BACKBONE}stage4."
 
 
 def is_public(path: Path) -> bool:
-    """Whether a file is one of PyTorch's, or a safetensors file with their names of an HRNet."""
+    """Whether a file is one of PyTorch's, or a safetensors file with their names of an HRNet.
+
+    A network of ours is none, whatever its backbone.
+    """
     if path.suffix.lower() != ".safetensors" or not path.is_file():
         return path.suffix.lower() in SUFFIXES
     try:
         with safe_open(path, framework="pt") as file:
-            return _has_last_stage(_renamed(file.keys()).values())
+            names = file.keys()
+            ours = any(BACKBONE in name for name in names)
+            return not ours and _has_last_stage(_renamed(names).values())
     except SafetensorError:
         return False  # what reads it says what is wrong with it
 

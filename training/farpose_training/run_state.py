@@ -1,9 +1,14 @@
-"""The state of an unfinished run: one safetensors file that is replaced atomically."""
+"""The state of an unfinished run: one safetensors file that is replaced atomically.
+
+Only one run at a time works in a folder.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +17,29 @@ from torch import Tensor, nn
 
 from farpose_training.checkpoint import CheckpointError, load_state, read_tensors, write_tensors
 from farpose_training.config import ConfigError, TrainConfig, parse_train_config
+from farpose_training.locks import locked
 
 FREE_FIELDS = ("output", "runtime", "threads", "evaluate_every")
 """Settings that may change when a run is resumed: none of them changes what is learned."""
+
+
+@contextmanager
+def alone_in(output: Path) -> Iterator[None]:
+    """Make a run's folder and keep other runs out of it, in the first of its processes.
+
+    Raises:
+        ConfigError: another run is at work there.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    if int(os.environ.get("RANK", "0")):  # as torchrun numbers them
+        yield
+        return
+    busy = ConfigError(
+        f"output: another farpose train is at work in {output}; wait until it has ended, or name "
+        "another folder"
+    )
+    with locked(output / "lock", busy):
+        yield
 
 
 def save_run(

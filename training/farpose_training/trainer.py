@@ -30,7 +30,7 @@ from farpose_training.models.network import PoseNet
 from farpose_training.objective import Objective
 from farpose_training.optimization import TrainingError
 from farpose_training.public_checkpoints import is_public, public_tensors
-from farpose_training.run_state import load_run, refuse_other_settings, save_run
+from farpose_training.run_state import alone_in, load_run, refuse_other_settings, save_run
 from farpose_training.validation import METRICS, Validator
 
 
@@ -58,11 +58,15 @@ class Trainer:
             refuse_other_settings(self._last, metadata.get("config"), config)
 
         self.joints = keypoint_set(config.keypoint_set)
+        teacher = _teacher(config, self.joints, self.fabric.device)
+        shape = teacher.shape if teacher else None
+        # What does not fit is refused before crops are made, which may take hours. The first
+        # weights follow from the seed alone, not from what was made before.
+        seed_everything(config.seed)
+        objective = Objective(self._initial_model(), config.distillation, shape)
         if self.fabric.is_global_zero:
             self.log = RunLog(config.output, tensorboard=config.runtime.tensorboard)
             self.validator = Validator(config.val, self.joints, config.model)
-        teacher = _teacher(config, self.joints, self.fabric.device)
-        shape = teacher.shape if teacher else None
         # A view bank holds what the teacher says: it is not asked again.
         self.teacher = teacher if config.bank is None else None
         self.loader = build_loader(
@@ -74,8 +78,6 @@ class Trainer:
             self.fabric.world_size,
             self.fabric.device,
         )
-        seed_everything(config.seed)
-        objective = Objective(self._initial_model(), config.distillation, shape)
         self.learner = Learner(objective, config, self.fabric, len(self.loader))
         self.progress = Progress()
         self._modules: dict[str, torch.nn.Module] = {"objective": self.learner.objective}
@@ -206,8 +208,13 @@ def _teacher(config: TrainConfig, joints: KeypointSet, device: torch.device) -> 
 
 
 def train(config: TrainConfig) -> Path | None:
-    """Run one training, and return its checkpoint; in all processes but the first, none."""
-    config.output.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config)
-    trainer.run()
+    """Run one training, and return its checkpoint; in all processes but the first, none.
+
+    Raises:
+        ConfigError: see `Trainer`, or another run is at work in the output folder.
+        TrainingError: it cannot go on.
+    """
+    with alone_in(config.output):
+        trainer = Trainer(config)
+        trainer.run()
     return config.output / "checkpoint.safetensors" if trainer.fabric.is_global_zero else None

@@ -1,8 +1,9 @@
 """How fast training configurations run, beside a plain PyTorch loop over the same network.
 
 `python -m farpose_training.benchmarks.speed CONFIG [CONFIG...]` needs no data: people, pictures and
-what a teacher says are random, in the configuration's shapes. Everything that is compared takes
-turns, round by round, and ratios are medians over rounds.
+what a teacher says are random, in the configuration's shapes. Distillation is measured from a view
+bank, beside the same student that learns from the same bank without a teacher. Everything that is
+compared takes turns, round by round, and ratios are medians over rounds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import copy
 import itertools
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +24,7 @@ from lightning_fabric import Fabric
 
 from farpose.benchmarks.machine import this_machine
 from farpose.keypoints import KeypointSet, keypoint_set
+from farpose_training.benchmarks.random_bank import bank_batches, random_bank
 from farpose_training.checkpoint import load_model
 from farpose_training.config import SimCCConfig, TrainConfig, parse_train_config, read_yaml
 from farpose_training.data.batch import Batch
@@ -42,6 +45,26 @@ PICTURE_SIZE = 240
 ROUND_STEPS = 1_000_000
 """More steps than a benchmark takes: the schedule stays within one epoch."""
 
+COLUMNS = (
+    "configuration",
+    "precision",
+    "batch",
+    "plain, samples/s",
+    "loop, samples/s",
+    "loop / plain",
+    "loop on one batch / plain",
+    "distilled, samples/s",
+    "time distilled / baseline",
+)
+"""Of the table; the last two are for configurations that distil."""
+
+EXPLANATION = (
+    "`plain` is a bare PyTorch loop over the same network on one batch in memory; `loop` is "
+    "`farpose train` with cropping and augmentation, beside it as a share of its samples per "
+    "second. `distilled` reads a view bank; its time per step is given over that of the same "
+    "student without a teacher from the same bank (medians over rounds in which all take turns)."
+)
+
 Step = Callable[[], None]
 
 
@@ -61,23 +84,15 @@ def random_people(count: int, joints: KeypointSet, seed: int = 0) -> TrainingPeo
     )
 
 
-def random_batch(config: TrainConfig, joints: int, teacher: TeacherShape | None) -> Batch:
-    """A batch of noise, with what a teacher of this shape would say of it."""
+def random_batch(config: TrainConfig, joints: int) -> Batch:
+    """A batch of noise."""
     generator = torch.Generator().manual_seed(0)
     size, side = config.optimizer.batch_size, config.model.resolution
-    batch = Batch(
+    return Batch(
         crops=torch.randint(0, 256, (size, side, side, 3), generator=generator, dtype=torch.uint8),
         keypoints=torch.rand(size, joints, 2, generator=generator) * (side - 1),
         weights=torch.ones(size, joints),
     )
-    if teacher is None:
-        return batch
-    said = {"teacher_feature": (size, teacher.channels, teacher.cells, teacher.cells)}
-    if teacher.split_factor is not None:
-        said |= {f"teacher_{axis}": (size, joints, teacher.bins) for axis in "xy"}
-    values = {name: torch.randn(shape, generator=generator) for name, shape in said.items()}
-    values |= {name: values[name].log_softmax(-1) for name in said if name != "teacher_feature"}
-    return Batch(batch.crops, batch.keypoints, batch.weights, **values)
 
 
 def seconds_per_step(
@@ -103,30 +118,40 @@ def median_ratio(found: Mapping[str, list[float]], name: str, beside: str) -> fl
     return statistics.median(a / b for a, b in zip(found[name], found[beside], strict=True))
 
 
-def contestants_of(config: TrainConfig) -> dict[str, Step]:
+def contestants_of(config: TrainConfig, folder: Path) -> dict[str, Step]:
     """Everything that is measured of a configuration.
 
-    `plain` is a bare PyTorch loop on one batch in memory, `loop` the training loop with cropping
-    and augmentation. `baseline` and, where the configuration distils, `distilled` are its steps on
-    one batch in memory.
+    `plain` is a bare PyTorch loop on one batch in memory, `memory` the training loop's steps on it,
+    and `loop` the training loop with cropping and augmentation. Where the configuration distils,
+    `distilled` and `baseline` are its steps from a view bank, with and without a teacher.
+
+    Args:
+        config: of a run.
+        folder: an empty one, for the bank.
     """
     fabric = start_fabric(config.runtime)
     joints = keypoint_set(config.keypoint_set)
     seed_everything(config.seed)
     student = PoseNet(config.model, len(joints))
-    batch = random_batch(config, len(joints), None).to(fabric.device)
+    batch = random_batch(config, len(joints)).to(fabric.device)
+
+    def alone(batches: Iterator[Batch]) -> Step:
+        return _learner_step(config, Objective(copy.deepcopy(student)), batches, fabric)
+
     contestants = {
         "plain": _plain_step(config, copy.deepcopy(student), batch, fabric),
-        "loop": _learner_step(config, Objective(copy.deepcopy(student)), _batches(config), fabric),
-        "baseline": _learner_step(
-            config, Objective(copy.deepcopy(student)), itertools.repeat(batch), fabric
-        ),
+        "memory": alone(itertools.repeat(batch)),
+        "loop": alone(_batches(config)),
     }
     if config.distillation is not None:
         shape = _teacher_shape(config, student)
-        said = random_batch(config, len(joints), shape).to(fabric.device)
+        bank = random_bank(folder, config, len(joints), shape)
+        without = config.model_copy(update={"distillation": None})
         objective = Objective(student, config.distillation, shape)
-        contestants["distilled"] = _learner_step(config, objective, itertools.repeat(said), fabric)
+        contestants["baseline"] = alone(bank_batches(bank, without))
+        contestants["distilled"] = _learner_step(
+            config, objective, bank_batches(bank, config), fabric
+        )
     return contestants
 
 
@@ -188,25 +213,44 @@ def compare(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps per turn.")] = 5,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 7,
+    output: Annotated[Path | None, typer.Option(help="A file for the table too.")] = None,
 ) -> None:
     """Time training configurations beside a plain PyTorch loop, and what distillation costs."""
     settings = {path: parse_train_config(read_yaml(path, overrides or ())) for path in configs}
     threads = next(iter(settings.values())).threads
     if threads is not None:
         torch.set_num_threads(threads)
-    typer.echo(f"{this_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    names = ("plain/s", "loop/s", "loop:plain", "in memory:plain", "time distilled:not")
-    typer.echo(f"{'configuration':<32}{'batch':>6}" + "".join(f"{name:>20}" for name in names))
+    machine = f"{this_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    lines = [
+        "# Speed of training",
+        f"Made by `make bench-training`. {machine}.",
+        EXPLANATION,
+        f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}",
+    ]
+    typer.echo("\n\n".join(lines))
+    rows = []
     for path, config in settings.items():
-        on_gpu = start_fabric(config.runtime).device.type == "cuda"
-        synchronize: Step = torch.cuda.synchronize if on_gpu else lambda: None
-        found = seconds_per_step(contestants_of(config), steps, rounds, synchronize)
-        size = config.optimizer.batch_size
-        columns = [f"{size / statistics.median(found[name]):.1f}" for name in ("plain", "loop")]
-        columns += [f"{median_ratio(found, 'plain', name):.3f}" for name in ("loop", "baseline")]
-        if "distilled" in found:
-            columns.append(f"{median_ratio(found, 'distilled', 'baseline'):.3f}")
-        typer.echo(f"{path.stem:<32}{size:>6}" + "".join(f"{value:>20}" for value in columns))
+        rows.append(f"| {' | '.join(_measured(path.stem, config, steps, rounds))} |")
+        typer.echo(rows[-1])
+    if output is not None:
+        output.write_text("\n\n".join(lines) + "\n" + "\n".join(rows) + "\n")
+
+
+def _measured(name: str, config: TrainConfig, steps: int, rounds: int) -> list[str]:
+    """A row of the table."""
+    on_gpu = start_fabric(config.runtime).device.type == "cuda"
+    synchronize: Step = torch.cuda.synchronize if on_gpu else lambda: None
+    with tempfile.TemporaryDirectory() as folder:
+        contestants = contestants_of(config, Path(folder))
+        found = seconds_per_step(contestants, steps, rounds, synchronize)
+    size = config.optimizer.batch_size
+    values = [name, config.runtime.precision.partition("-")[0], str(size)]
+    values += [f"{size / statistics.median(found[name]):.1f}" for name in ("plain", "loop")]
+    values += [f"{median_ratio(found, 'plain', name):.3f}" for name in ("loop", "memory")]
+    if "distilled" not in found:
+        return [*values, "", ""]
+    values.append(f"{size / statistics.median(found['distilled']):.1f}")
+    return [*values, f"{median_ratio(found, 'distilled', 'baseline'):.3f}"]
 
 
 if __name__ == "__main__":

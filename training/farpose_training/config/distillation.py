@@ -117,8 +117,8 @@ class BankConfig(Config):
     if none are given."""
 
     teacher: Path | None = None
-    """Whose outputs are kept; the distillation's if not given. Name it where runs without a teacher
-    share the bank of those with one."""
+    """Whose outputs are kept; the distillation's if not given, and no other than that. Name it
+    where runs without a teacher share the bank of those with one."""
 
     seed: int = 0
     """Of the views, whatever the seed of the run."""

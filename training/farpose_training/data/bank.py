@@ -10,10 +10,10 @@ Shapes: P distinct people, V views, J joints, L the teacher's bins.
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from farpose.cores import usable_cores
 from farpose.keypoints import KeypointSet
 from farpose_training.config import ConfigError, TrainConfig
 from farpose_training.data.augment import Augmenter
 from farpose_training.data.bank_manifest import (
     bank_settings,
+    bank_teacher,
     manifest_of,
     refuse_full_disk,
     refuse_other,
@@ -35,6 +37,8 @@ from farpose_training.data.bank_manifest import (
 from farpose_training.data.people import TrainingPeople, identities
 from farpose_training.data.views import render, render_for_teacher
 from farpose_training.distillation.teacher import Teacher, load_teacher
+from farpose_training.locks import locked
+from farpose_training.whole_file import write_whole
 
 CHUNK = 64
 """People per step of making a bank; a killed one goes on with the first unfinished step."""
@@ -98,10 +102,11 @@ def open_bank(
         device: where the teacher runs.
 
     Raises:
-        ConfigError: the folder holds a bank of something else, or the disk is too full for it.
+        ConfigError: the folder holds a bank of something else, or the disk is too full for it, or
+            bank and distillation name two teachers.
     """
     settings = bank_settings(config)
-    path = settings.teacher or (config.distillation.teacher if config.distillation else None)
+    path = bank_teacher(config)
     resolutions = settings.resolutions or (config.model.resolution,)
     if config.model.resolution not in resolutions:
         raise ConfigError(
@@ -109,7 +114,8 @@ def open_bank(
         )
     manifest = manifest_of(config, resolutions, path)
     settings.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(settings.folder):
+    # One process makes a bank; others that want it wait.
+    with locked(settings.folder / "lock"):
         stored = _read(settings.folder / MANIFEST)
         if stored is not None:
             refuse_other(settings.folder, stored, manifest)
@@ -134,21 +140,25 @@ def open_bank(
 def _make(
     config: TrainConfig, people: TrainingPeople, augmenter: Augmenter, teacher: Teacher | None
 ) -> None:
-    """Render what is missing, a chunk at a time."""
+    """Render what is missing, a chunk at a time, its people on all cores."""
     settings = bank_settings(config)
     rows = identities(people.counts, config.train)
     _, first = np.unique(rows, return_index=True)
     bank = _mapped(config, rows, writable=True)
     arrays = [*bank.crops.values(), bank.keypoints, bank.weights, bank.feature, bank.x, bank.y]
     starts = range(_read(settings.folder / RENDERED), len(first), CHUNK)
-    for start in tqdm(starts, desc=f"view bank {settings.folder}", unit=f" x {CHUNK} people"):
-        chunk = range(start, min(start + CHUNK, len(first)))
-        for row in chunk:
-            _render_person(bank, row, people, int(first[row]), augmenter, settings.seed, teacher)
-        for array in arrays:
-            if isinstance(array, np.memmap):
-                array.flush()
-        _write(settings.folder / RENDERED, chunk.stop)
+
+    def render_person(row: int) -> None:
+        _render_person(bank, row, people, int(first[row]), augmenter, settings.seed, teacher)
+
+    with ThreadPoolExecutor(max(1, usable_cores() // torch.get_num_threads())) as pool:
+        for start in tqdm(starts, desc=f"view bank {settings.folder}", unit=f" x {CHUNK} people"):
+            chunk = range(start, min(start + CHUNK, len(first)))
+            deque(pool.map(render_person, chunk), maxlen=0)
+            for array in arrays:
+                if isinstance(array, np.memmap):
+                    array.flush()
+            _write(settings.folder / RENDERED, chunk.stop)
 
 
 def _render_person(
@@ -226,19 +236,9 @@ def _map(folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.generic
     np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process makes a bank; others that want it wait."""
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
 def _write(path: Path, content: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content))
-    partial.replace(path)
+    write_whole(path, json.dumps(content))

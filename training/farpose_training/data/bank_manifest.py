@@ -21,6 +21,24 @@ def bank_settings(config: TrainConfig) -> BankConfig:
     return config.bank
 
 
+def bank_teacher(config: TrainConfig) -> Path | None:
+    """Whose outputs the bank of a run keeps: its own teacher's, or the distillation's.
+
+    Raises:
+        ConfigError: it names another teacher than the distillation does.
+    """
+    kept = bank_settings(config).teacher
+    taught = config.distillation.teacher if config.distillation else None
+    if kept is None or taught is None or kept == taught:
+        return kept or taught
+    if _digest(kept) != _digest(taught):
+        raise ConfigError(
+            f"bank.teacher: {kept} is not distillation.teacher, {taught}, and the run would be "
+            "taught by what the bank keeps; name one teacher in both, and a bank.folder of its own"
+        )
+    return kept
+
+
 def manifest_of(
     config: TrainConfig, resolutions: tuple[int, ...], teacher: Path | None
 ) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from farpose.engines.onnxruntime import OnnxRuntimeEngine
 from farpose.evaluation.boxes import EXTENT_SCALE, MATCH_IOU, with_scaled_boxes
 from farpose.evaluation.dataset import PoseDataset
-from farpose.evaluation.detection import box_iou
+from farpose.geometry import box_iou
 from farpose.options import PoseOptions
 from farpose.pipeline import PosePipeline
 from farpose_training.config import SourceConfig

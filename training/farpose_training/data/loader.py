@@ -46,8 +46,14 @@ def build_loader(
         ConfigError: there are too few people, or the bank was made of something else.
     """
     augmenter = Augmenter(config.augmentation, joints)
+
+    def load_enough() -> TrainingPeople:
+        people = load()
+        _refuse_few(config, len(people))  # before hours of rendering
+        return people
+
     if config.bank is not None:
-        bank = open_bank(config, load, augmenter, joints, device)
+        bank = open_bank(config, load_enough, augmenter, joints, device)
         return BankLoader(bank, _order(config, len(bank.identities), rank, world), config)
     people = load()
     order = _order(config, len(people), rank, world)
@@ -59,12 +65,16 @@ def build_loader(
 
 
 def _order(config: TrainConfig, people: int, rank: int, world: int) -> EpochOrder:
+    _refuse_few(config, people)
+    return EpochOrder(people, config.optimizer.batch_size, config.seed, rank, world)
+
+
+def _refuse_few(config: TrainConfig, people: int) -> None:
     batch_size = config.optimizer.batch_size
     if people < batch_size:
         raise ConfigError(
             f"optimizer.batch_size: {people} people do not fill one batch of {batch_size}"
         )
-    return EpochOrder(people, batch_size, config.seed, rank, world)
 
 
 class Loader:

@@ -34,4 +34,5 @@ def part_of(dataset: PoseDataset, part: PartConfig | None) -> PoseDataset:
         people,
         pictures=tuple(p for p, keep in zip(dataset.pictures, kept, strict=True) if keep),
         picture_index=new_index[people.picture_index],
+        ignored=dataset.ignored.in_pictures(np.flatnonzero(kept)),
     )

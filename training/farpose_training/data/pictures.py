@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import overload
 
 import numpy as np
@@ -27,14 +28,14 @@ class DecodedPictures(Sequence[NDArray[np.uint8]]):
         DatasetError: a picture cannot be read; also when it is asked for later.
     """
 
+    needed: int
+    """Bytes of memory that keep all that are used."""
+
     def __init__(self, pictures: Sequence[Picture], used: Sequence[int], memory: float) -> None:
         self._pictures = tuple(pictures)
-        kept, free = [], memory
-        for index in used:
-            free -= 3 * self._pictures[index].width * self._pictures[index].height
-            if free < 0:
-                break
-            kept.append(index)
+        sizes = [3 * self._pictures[index].width * self._pictures[index].height for index in used]
+        self.needed = sum(sizes)
+        kept = [i for i, end in zip(used, accumulate(sizes), strict=True) if end <= memory]
         with ThreadPoolExecutor() as pool:
             decoded = pool.map(lambda index: self._pictures[index].read(), kept)
             self._decoded = dict(zip(kept, decoded, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from farpose_training.data.gpu_crops import crop_packed, pack, packed_bytes, recolor
-from farpose_training.data.people import TrainingPeople
+from farpose_training.data.people import GIGABYTE, TrainingPeople
 from farpose_training.data.views import View, render, render_for_teacher
 
 MEMORY_SHARE = 0.5
@@ -106,7 +107,11 @@ def renderer_for(people: TrainingPeople, device: torch.device) -> Renderer:
     if device.type != "cuda":
         return HostRenderer(pictures)
     if pictures.kept < len(used):
-        tqdm.write("pictures are read when they are used: crops are made on the CPU")
+        gigabytes = math.ceil(10 * pictures.needed / GIGABYTE) / 10
+        tqdm.write(
+            f"pictures are read when they are used: all of them take {gigabytes} GB, more than "
+            "runtime.picture_memory_gb, so crops are made on the CPU"
+        )
         return HostRenderer(pictures)
     needed, (free, _) = packed_bytes(pictures, used), torch.cuda.mem_get_info(device)
     if needed > MEMORY_SHARE * free:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from farpose.evaluation.detection import Detect, box_iou
+from farpose.evaluation.detection import Detect
+from farpose.geometry import box_iou
 from farpose_training.detection.sources import SourcePicture
 
 MERGE_IOU = 0.6

@@ -28,7 +28,7 @@ from farpose_training.detection.losses import Targets, detection_loss
 from farpose_training.detection.model import PersonDetector
 from farpose_training.detection.sources import SourcePicture, read_sources
 from farpose_training.optimization import TrainingError, parameter_groups
-from farpose_training.run_state import load_run, save_run
+from farpose_training.run_state import alone_in, load_run, save_run
 
 BASE_SIZE = 320
 """Pixels of the sample side that `batch_size` counts for."""
@@ -38,13 +38,14 @@ def run(config: Mapping[str, Any]) -> None:
     """Label, train and export as `training/configs/person_detector.yaml` says.
 
     Raises:
-        ConfigError: a setting is wrong.
+        ConfigError: a setting is wrong, or another run is at work in the output folder.
         FileNotFoundError: a file of the data folder is missing.
         TrainingError: the loss is no longer finite.
     """
     settings = parse_config(config)
-    trainer = prepare(settings)
-    trainer.run()
+    with alone_in(settings.output):
+        trainer = prepare(settings)
+        trainer.run()
     if settings.export_to is not None:
         facts = {"training_steps": str(settings.steps), **settings.facts}
         export(trainer.blended(), settings.export_to, facts)

@@ -50,7 +50,7 @@ class ConvDownsample(nn.Module):
 
     def forward(self, feature: Tensor, teacher: Tensor) -> Tensor:
         """Loss of the student's feature against the reduced teacher's."""
-        return cosine_distance(feature, self.reduce(teacher.detach()))
+        return cosine_distance(feature, self.reduce(_as_student(teacher, feature)))
 
 
 class FullyConnectedFeature(nn.Module):
@@ -73,5 +73,13 @@ class FullyConnectedFeature(nn.Module):
 
     def forward(self, feature: Tensor, teacher: Tensor) -> Tensor:
         """Loss of the student's feature against the reduced teacher's."""
-        reduced = self.linear(self.align(teacher.detach()).flatten(2))
+        reduced = self.linear(self.align(_as_student(teacher, feature)).flatten(2))
         return cosine_distance(feature, reduced.unflatten(2, (self.cells, self.cells)))
+
+
+def _as_student(teacher: Tensor, feature: Tensor) -> Tensor:
+    """The teacher's feature without its graph, in the student's precision.
+
+    A view bank keeps it in half precision, in which the layers do not work.
+    """
+    return teacher.detach().to(feature.dtype)

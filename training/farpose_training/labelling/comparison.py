@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from farpose.engines.opening import open_model
 from farpose.evaluation.boxes import EXTENT_SCALE, are_joint_extents, with_scaled_boxes
 from farpose.evaluation.dataset import PoseDataset, load_dataset
+from farpose.evaluation.ignored import rows_in_pictures
 from farpose.evaluation.oks import Predictions, average_precision
 from farpose.evaluation.pck import correct_joints, pck
 from farpose.evaluation.runner import PoseReport, evaluate_pose
@@ -168,25 +169,18 @@ async def _evaluate(model: Path, dataset: PoseDataset) -> tuple[PoseDataset, Pos
 
 def redrawn_dataset(dataset: PoseDataset, pictures: NDArray[np.intp]) -> PoseDataset:
     """The dataset with these pictures, each as often as it is listed."""
-    rows, index = _rows(dataset.picture_index, pictures)
-    drawn = tuple(dataset.pictures[i] for i in pictures)
-    return replace(dataset.select(rows), pictures=drawn, picture_index=index)
+    rows, index = rows_in_pictures(dataset.picture_index, pictures)
+    return replace(
+        dataset.select(rows),
+        pictures=tuple(dataset.pictures[i] for i in pictures),
+        picture_index=index,
+        ignored=dataset.ignored.in_pictures(pictures),
+    )
 
 
 def redrawn(predictions: Predictions, pictures: NDArray[np.intp]) -> Predictions:
     """What is predicted in the pictures of `redrawn_dataset`."""
-    rows, index = _rows(predictions.picture_index, pictures)
+    rows, index = rows_in_pictures(predictions.picture_index, pictures)
     return Predictions(
         index, predictions.boxes[rows], predictions.scores[rows], predictions.keypoints[rows]
     )
-
-
-def _rows(
-    index: NDArray[np.intp], pictures: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The people in the drawn pictures, and which of the drawn pictures each is in."""
-    order = np.argsort(index, kind="stable")
-    starts = np.searchsorted(index[order], pictures, "left")
-    ends = np.searchsorted(index[order], pictures, "right")
-    members = [order[start:end] for start, end in zip(starts, ends, strict=True)]
-    return np.concatenate(members), np.repeat(np.arange(len(pictures)), ends - starts)

@@ -9,6 +9,7 @@ from typing import Any
 
 from farpose_training.config import ConfigError
 from farpose_training.loop.progress import Record
+from farpose_training.whole_file import write_whole
 
 
 class RunLog:
@@ -29,9 +30,7 @@ class RunLog:
 
     def write(self, records: Sequence[Record]) -> None:
         """Make the files say exactly these records."""
-        partial = self._path.with_name(self._path.name + ".partial")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in records))
-        partial.replace(self._path)
+        write_whole(self._path, "".join(json.dumps(record) + "\n" for record in records))
         if self._writer is not None:
             for record in records[self._shown :]:
                 for name, value in record.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 from farpose_training.study.grid import Run
 from farpose_training.study.results import StudyError
 from farpose_training.study.worker import JOB, LOG, Job, main
+from farpose_training.whole_file import write_whole
 
 PATIENCE_SECONDS = 30.0
 """What a worker is given to stop in."""
@@ -34,7 +35,7 @@ class WorkerProcess:
         self.folder = run.config.output
         _refuse_other_job(self.folder, job)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / JOB).write_text(job.model_dump_json(indent=1))
+        write_whole(self.folder / JOB, job.model_dump_json(indent=1))
         self._started = time.monotonic()
         self._timed = False
         self._process = _server().Process(target=main, args=(self.folder,), name=run.name)
@@ -69,14 +70,18 @@ class WorkerProcess:
     def _add_seconds(self) -> None:
         if not self._timed:
             self._timed = True
-            total = seconds_spent(self.folder) + time.monotonic() - self._started
-            (self.folder / SECONDS).write_text(f"{total:.1f}")
+            add_seconds(self.folder, time.monotonic() - self._started)
 
 
 def seconds_spent(folder: Path) -> float:
     """How long a run was worked on, over all its workers that were not killed."""
     path = folder / SECONDS
     return float(path.read_text()) if path.is_file() else 0.0
+
+
+def add_seconds(folder: Path, seconds: float) -> None:
+    """Add to the time that a run was worked on."""
+    write_whole(folder / SECONDS, f"{seconds_spent(folder) + seconds:.1f}")
 
 
 def _refuse_other_job(folder: Path, job: Job) -> None:

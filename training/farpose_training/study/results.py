@@ -1,8 +1,10 @@
 """What finished runs gave, in CSV files that only grow: one line per run, and one per epoch.
 
-A line is written at once, so a file is whole but for a last line that was cut off by a power
-failure; that is removed when the file is opened again. Results come after curves, so the curves of
-a run without a result are those of a run that will be recorded again, and are removed too.
+A line is written at once, so a file is whole but for a last line that is being written or was cut
+off by a power failure. Results come after curves, so the curves of a run without a result are those
+of a run that is being recorded or will be again. Neither is read, and the next run to be recorded
+removes what stands in its way: files are written only by the process that makes the study, while
+any other may read them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farpose_training.study.grid import Run
+from farpose_training.whole_file import write_whole
 
 KEY = ("variant", "row", "seed")
 DIGESTS = ("settings", "scoring", "teacher")
@@ -71,20 +74,19 @@ class GrowingTable:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._path = path
         self._columns = list(columns)
-        self._mend()
+        self._refuse_other_columns()
 
     def read(self) -> list[dict[str, str]]:
-        """All lines."""
-        if not self._path.is_file():
-            return []
-        with self._path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        """All whole lines."""
+        return list(csv.DictReader(io.StringIO(self._whole().decode(), newline="")))
 
     def append(self, lines: Sequence[Line]) -> None:
-        """Add lines, and see that they are on the disk."""
+        """Add lines in place of one that was cut off, and see that they are on the disk."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        text = self._text(lines, header=not self._path.is_file())
+        end = len(self._whole())
+        text = self._text(lines, header=not end)
         with self._path.open("ab") as file:
+            file.truncate(end)
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
@@ -94,9 +96,7 @@ class GrowingTable:
         lines = self.read()
         kept = [line for line in lines if wanted(line)]
         if len(kept) < len(lines):
-            partial = self._path.with_name(self._path.name + ".partial")
-            partial.write_bytes(self._text(kept, header=True).encode())
-            partial.replace(self._path)
+            write_whole(self._path, self._text(kept, header=True))
 
     def _text(self, lines: Sequence[Line], *, header: bool) -> str:
         out = io.StringIO()
@@ -106,18 +106,15 @@ class GrowingTable:
         writer.writerows({key: _cell(value) for key, value in line.items()} for line in lines)
         return out.getvalue()
 
-    def _mend(self) -> None:
-        if not self._path.is_file():
-            return
-        content = self._path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if not whole:
-            self._path.unlink()
-            return
-        if len(whole) < len(content):
-            os.truncate(self._path, len(whole))
-        found = next(csv.reader([whole.decode().partition("\n")[0]]))
-        if found != self._columns:
+    def _whole(self) -> bytes:
+        """The content up to the end of its last whole line."""
+        content = self._path.read_bytes() if self._path.is_file() else b""
+        return content[: content.rfind(b"\n") + 1]
+
+    def _refuse_other_columns(self) -> None:
+        header = self._whole().decode().partition("\n")[0]
+        found = next(csv.reader([header]))
+        if header and found != self._columns:
             differing = sorted(set(found) ^ set(self._columns)) or ["their order"]
             raise StudyError(
                 f"{self._path} has other columns than this study ({', '.join(differing[:3])}): was "
@@ -141,8 +138,6 @@ class Ledger:
         self._scores = list(scores)
         self._results = GrowingTable(path, (*FACTS, *LAST, *scores))
         self._curves = GrowingTable(path.with_name("curves.csv"), CURVE)
-        finished = {result.key for result in self.results()}
-        self._curves.keep(lambda line: _key(line) in finished)
 
     def results(self) -> list[Result]:
         """All finished runs; a later line of a run replaces an earlier one."""
@@ -155,16 +150,22 @@ class Ledger:
 
     def curves(self) -> dict[tuple[str, str, int], list[dict[str, float]]]:
         """Per finished run, its epochs: every column of `CURVE` that has a number."""
+        finished = {result.key for result in self.results()}
         runs: dict[tuple[str, str, int], list[dict[str, float]]] = {}
         for line in self._curves.read():
-            epoch = {name: float(line[name]) for name in CURVE[len(KEY) :] if line[name]}
-            runs.setdefault(_key(line), []).append(epoch)
+            if _key(line) in finished:
+                epoch = {name: float(line[name]) for name in CURVE[len(KEY) :] if line[name]}
+                runs.setdefault(_key(line), []).append(epoch)
         return runs
 
     def add(self, run: Run, facts: Line, scores: Mapping[str, float]) -> None:
-        """Record a finished run, with the log its training left."""
+        """Record a finished run, with the log its training left.
+
+        Only for the process that makes the study.
+        """
         key = dict(zip(KEY, run.key, strict=True))
         epochs = read_log(run.config.output)
+        self._curves.keep(lambda line: _key(line) != run.key)
         self._curves.append([key | {k: v for k, v in e.items() if k in CURVE} for e in epochs])
         last = {name: value for name, value in epochs[-1].items() if name in LAST}
         self._results.append([key | dict(facts) | last | dict(scores)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import signal
@@ -15,7 +14,10 @@ from pathlib import Path
 import torch
 
 from farpose.benchmarks.machine import this_machine
+from farpose_training.config import ConfigError
+from farpose_training.data.bank_manifest import bank_teacher
 from farpose_training.data.drawn.source import materialised
+from farpose_training.locks import locked
 from farpose_training.study.config import StudyConfig
 from farpose_training.study.grid import Run, digest, expand, scores_of, teacher_config
 from farpose_training.study.process import WorkerProcess, seconds_spent
@@ -51,6 +53,7 @@ class Runner:
             else None
         )
         _refuse_missing_files(study, self.runs)
+        _refuse_other_teachers(self.runs)
         ledger.refuse_changes(self.runs, self._digests)
 
     @property
@@ -178,15 +181,23 @@ def _refuse_missing_files(study: StudyConfig, runs: Sequence[Run]) -> None:
             raise StudyError(f"{what}: {path} does not exist")
 
 
+def _refuse_other_teachers(runs: Sequence[Run]) -> None:
+    """Find out likewise; of a teacher that is yet to be trained, the run itself finds out."""
+    for run in runs:
+        named = (run.config.bank, run.config.distillation)
+        if all(part is not None and part.teacher and part.teacher.is_file() for part in named):
+            try:
+                bank_teacher(run.config)
+            except ConfigError as error:
+                raise ConfigError(f"{run.name}: {error}") from error
+
+
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Refuse to work on the same runs in two processes."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "study.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError(f"{folder}: another farpose study is at work there") from None
+    busy = StudyError(f"{folder}: another farpose study is at work there")
+    with locked(folder / "study.lock", busy):
         yield
 
 

@@ -17,7 +17,8 @@ from farpose.evaluation.heights import Accuracy
 from farpose.evaluation.pck import HEIGHT_BINS
 from farpose.evaluation.runner import PoseReport, evaluate_pose
 from farpose.evaluation.shrink import SHRINK_HEIGHTS, ShrinkColumn, shrink_table
-from farpose.pipeline import DEFAULT_POSE_MODEL, PosePipeline
+from farpose.pipeline import PosePipeline
+from farpose.pose_model import DEFAULT_POSE_MODEL
 from farpose.repository import default_repository
 from farpose_training.data.drawn.source import materialised
 from farpose_training.data.sources import load_source

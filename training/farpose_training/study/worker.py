@@ -22,6 +22,7 @@ from farpose_training.config import Config, TrainConfig
 from farpose_training.study.config import ScoreConfig
 from farpose_training.study.scoring import score_checkpoint
 from farpose_training.trainer import train
+from farpose_training.whole_file import write_whole
 
 JOB = "job.json"
 SCORES = "scores.json"
@@ -52,9 +53,7 @@ def work(folder: Path) -> None:
         train(job.train)
     scores = score_checkpoint(checkpoint, job.score)
     known = {name: value for name, value in scores.items() if math.isfinite(value)}
-    partial = folder / f"{SCORES}.partial"
-    partial.write_text(json.dumps(known))
-    partial.replace(folder / SCORES)
+    write_whole(folder / SCORES, json.dumps(known))
 
 
 def trained_epochs(checkpoint: Path) -> int:
