@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farpose_export.precise import LabelledFiles, Precision, Target, export_pose
+from farpose_export.precise import Int8Layers, LabelledFiles, Precision, Target, export_pose
 
 
 class ExportOptionError(ValueError):
@@ -37,6 +37,10 @@ def export(
     calibration_images: Annotated[
         Path | None, typer.Option(help="The folder of their pictures.")
     ] = None,
+    int8_layers: Annotated[
+        Int8Layers,
+        typer.Option(help="long: only sums of 576 terms or more, which gain most on a CPU."),
+    ] = Int8Layers.ALL,
     auto_fp32: Annotated[
         bool,
         typer.Option("--auto-fp32", help="Keep the fewest layers in fp32 that pass the gate."),
@@ -64,6 +68,7 @@ def export(
         calibration=labelled_files(
             "--calibration", calibration, "--calibration-images", calibration_images
         ),
+        int8_layers=int8_layers,
         auto_fp32=auto_fp32,
         fused=fused,
         say=lambda text: typer.echo(text, err=True),

@@ -122,9 +122,10 @@ def _contract(config: pb.ModelConfig) -> tuple[object, ...]:
 def _batching(preferred: tuple[int, ...]) -> pb.ModelDynamicBatching:
     """Without a delay: a request to an idle model runs at once, later ones are the next batch.
 
-    And without a queue policy. With one, Triton 24.10's batcher loses count of the instances that
-    are free, and every tenth request waits half a second (triton-inference-server/server, issue
-    8870). The queue of `pose_pipeline`, which merges nothing, is the one that is bounded.
+    And without a queue policy. With one, Triton 24.10 hands the only instance nothing in advance,
+    and a request that comes just before it is free again does not wake the batcher: every tenth
+    waits half a second. The queue of `pose_pipeline`, which merges nothing, is the one that is
+    bounded; see docs/triton.md, Queues.
     """
     return pb.ModelDynamicBatching(preferred_batch_size=preferred)
 

@@ -51,6 +51,13 @@ class Target(StrEnum):
     TENSORRT = "tensorrt"
 
 
+class Int8Layers(StrEnum):
+    """What INT8 is for."""
+
+    ALL = "all"
+    LONG = "long"
+
+
 class MissingPeopleError(ValueError):
     """Labelled people are needed and were not given."""
 
@@ -84,6 +91,7 @@ class Report:
 
     target: str | None = None
     calibration: str | None = None
+    int8_layers: str | None = None
     kept_fp32: tuple[str, ...] = ()
     """Layers that stay in FP32."""
 
@@ -110,6 +118,8 @@ class Report:
             facts["parity_set"] = str(self.people)
         if self.calibration is not None:
             facts["calibration"] = self.calibration
+        if self.int8_layers is not None:
+            facts["int8_layers"] = self.int8_layers
         if self.kept_fp32:
             facts["kept_fp32"] = ", ".join(self.kept_fp32)
         return facts
@@ -124,6 +134,7 @@ def export_pose(
     *,
     people: LabelledFiles | None = None,
     calibration: LabelledFiles | None = None,
+    int8_layers: Int8Layers = Int8Layers.ALL,
     auto_fp32: bool = False,
     fused: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -138,6 +149,7 @@ def export_pose(
         target: what an INT8 or a fused graph is for.
         people: labelled people whose scores must not suffer; needed below FP32.
         calibration: other labelled people, for INT8.
+        int8_layers: what INT8 is for; `long` are sums that gain most from it on a CPU.
         auto_fp32: leave the fewest layers in FP32 that pass.
         fused: put the crop into the graph, see `farpose_export.fused`.
         say: told what takes time.
@@ -146,7 +158,8 @@ def export_pose(
         The version's folder, and what was measured.
 
     Raises:
-        CheckpointError, DatasetError, MissingPeopleError: something cannot be used.
+        CheckpointError, DatasetError, MissingPeopleError, NothingToQuantizeError: something cannot
+            be used.
         ParityError: a step is past its limits; nothing was written.
         RepositoryWriteError: see `write_version`.
     """
@@ -155,6 +168,9 @@ def export_pose(
     joints = loaded.keypoint_set
     name = f"{name}_fused" if fused else name
     crops = None if people is None else people.load(loaded)
+    fitted = None
+    if precision is Precision.INT8 and calibration is not None:
+        fitted = calibration_crops(calibration, loaded)
     facts = {
         **loaded.facts,
         "name": name,
@@ -172,9 +188,14 @@ def export_pose(
     )
     if precision is not Precision.FP32 and crops is not None:
         convert: Convert = partial(to_fp16, graph)
-        if precision is Precision.INT8 and calibration is not None:
-            convert = Quantizer(graph, calibration_crops(calibration, loaded), target.value)
-            report = replace(report, target=target.value, calibration=calibration.annotations.name)
+        if calibration is not None and fitted is not None:
+            convert = Quantizer(graph, fitted, target.value, layers=int8_layers.value)
+            report = replace(
+                report,
+                target=target.value,
+                calibration=calibration.annotations.name,
+                int8_layers=int8_layers.value,
+            )
         pixels = class_pixels(loaded.model.config)
         low = lower(graph, precision.value, convert, crops, pixels, auto_fp32=auto_fp32, say=say)
         graph = low.graph

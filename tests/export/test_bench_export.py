@@ -37,11 +37,11 @@ def test_precisions_are_timed_and_scored(
     out = capsys.readouterr().out
     (model,) = json.loads(out.splitlines()[-1])["models"]
     assert [(t["precision"], t["batch_size"]) for t in model["timings"]] == [
-        (name, size) for size in (1, 4, 16) for name in ("fp32", "fp16", "int8")
+        (name, size) for size in (1, 4, 16) for name in ("fp32", "fp16", "int8", "int8-long")
     ]
     assert all(t["crop_ms"] > 0 and t["speedup"] > 0 for t in model["timings"])
     assert [t["speedup"] for t in model["timings"] if t["precision"] == "fp32"] == [1, 1, 1]
-    assert set(model["scores"]) == {"fp32", "fp16", "int8"}
+    assert set(model["scores"]) == {"fp32", "fp16", "int8", "int8-long"}
     assert "ms/crop, batch 16" in out
 
 

@@ -325,7 +325,7 @@ def test_models_of_other_backends_are_named_and_not_tried(tmp_path: Path):
          ["problem: onnxruntime onnxruntime and onnxruntime-gpu .*without onnxruntime-gpu"]),
         ({"onnxruntime": ["onnxruntime", "onnxruntime"]}, {}, []),  # one, listed twice
         ({"cv2": []}, {}, ["problem: cv2 is not installed"]),
-        ({"onnxruntime": []}, {}, [r"problem: onnxruntime is not .*'farpose\[serve\]'"]),
+        ({"onnxruntime": []}, {}, [r"problem: onnxruntime is not .*'\.\[serve\]'"]),
         ({}, {"opencv-python-headless": "4.9.0"},
          [r"warning: opencv-python-headless is 5\S+; Farpose is measured with 4\.9\.0"]),
     ],
@@ -339,7 +339,9 @@ def test_packages(owners: Mapping[str, list[str]], pins: dict[str, str], expecte
 def test_a_missing_triton_client_is_told():
     owners = {name: OWNERS[name] for name in ("cv2", "onnxruntime")}
     (found,) = told(list(package_findings(owners, {})))
-    assert found == "problem: tritonclient is not installed: pip install 'farpose[serve]'"
+    assert found == (
+        "problem: tritonclient is not installed: in a clone of Farpose, pip install '.[serve]'"
+    )
 
 
 def test_farposes_own_pins_hold_here():

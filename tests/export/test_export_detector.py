@@ -107,7 +107,7 @@ def test_both_directions_are_compared(rtmdet: Path, real_people: list):
         ("gone.onnx", None, "no such file"),
         ("gone.pt", None, "no such file"),
         ("text.onnx", b"no network", "not a readable ONNX file"),
-        ("weights.h5", b"", r"give Ultralytics weights \(.pt\) or an MMDeploy export \(.onnx\)"),
+        ("weights.h5", b"", r"\.safetensors\), Ultralytics weights \(\.pt\) or an MMDeploy export"),
     ],
 )
 def test_what_is_no_detector_is_named(
@@ -138,7 +138,7 @@ def test_a_folder_without_pictures_is_named(rtmdet: Path, tmp_path: Path):
 def test_ultralytics_is_asked_for_with_its_licence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "ultralytics", None)
     torch.save({}, tmp_path / "weights.pt")
-    with pytest.raises(DetectorError, match=r"AGPL-3.0 .* pip install 'farpose\[ultralytics\]'"):
+    with pytest.raises(DetectorError, match=r"AGPL-3.0 .* pip install --no-deps ultralytics "):
         read_ultralytics(tmp_path / "weights.pt")
 
 

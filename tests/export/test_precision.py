@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from farpose_export.gate.check import ParityError
 from farpose_export.gate.outputs import onnx_network
 from farpose_export.graph import to_onnx
 from farpose_export.precise import (
+    Int8Layers,
     LabelledFiles,
     MissingPeopleError,
     Precision,
+    Target,
     export_pose,
 )
 from farpose_export.precision.fp16 import to_fp16
-from farpose_export.precision.int8 import Quantizer
-from farpose_export.precision.layers import layers_of
+from farpose_export.precision.int8 import NothingToQuantizeError, Quantizer
+from farpose_export.precision.layers import LONG_SUM, layers_of, long_sums
 from farpose_training.checkpoint import load_model, save_model
 
 
@@ -96,6 +99,71 @@ def test_quantised_graphs_suit_what_runs_them(
     full, found = onnx_network(graph)(crops), onnx_network(low)(crops)
     moves = np.abs(full.keypoints - found.keypoints)
     assert 0 < np.median(moves[moves > 0]) < 0.3
+
+
+def test_long_sums_alone_can_be_quantised(graph: onnx.ModelProto, crops: np.ndarray):
+    low = Quantizer(graph, crops[:8], layers="long")()
+    shapes = {w.name: tuple(w.dims) for w in graph.graph.initializer}
+    quantised = {
+        node.input[0].removesuffix("_quantized")
+        for node in low.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0].endswith("_quantized")
+    } & shapes.keys()
+    weights = {name: shapes[name] for name in quantised if len(shapes[name]) > 1}  # no biases
+    assert len(weights) >= 5
+    assert all(
+        math.prod(shape[1:]) >= LONG_SUM if len(shape) == 4 else shape[0] >= LONG_SUM
+        for shape in weights.values()
+    )
+    convolutions = [
+        node.input[1]
+        for node in graph.graph.node
+        if node.op_type == "Conv" and math.prod(shapes[node.input[1]][1:]) >= LONG_SUM
+    ]
+    assert set(convolutions) <= quantised
+
+
+def test_a_network_without_long_sums_is_refused(graph: onnx.ModelProto, crops: np.ndarray):
+    short = onnx.ModelProto()
+    short.CopyFrom(graph)
+    long = long_sums(short)
+    kept = [node for node in short.graph.node if node.name not in long]
+    del short.graph.node[:]
+    short.graph.node.extend(kept)
+    with pytest.raises(NothingToQuantizeError, match=r"has no sum of 576 terms or more"):
+        Quantizer(short, crops, layers="long")
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_a_model_is_published_in_int8_for_each_target(
+    trained: Path, people: LabelledFiles, others: LabelledFiles, tmp_path: Path, target: Target
+):
+    version, report = export_pose(
+        trained,
+        tmp_path,
+        "lowres_pose",
+        Precision.INT8,
+        target,
+        people=people,
+        calibration=others,
+        int8_layers=Int8Layers.LONG,
+        auto_fp32=True,
+    )
+    assert [step.target for step in report.steps] == ["fp32", "int8"]
+    assert report.steps[1].failures() == []
+    graph = onnx.load(str(version / "model.onnx"))
+    facts = {p.key: p.value for p in graph.metadata_props}
+    assert (facts["precision"], facts["int8_layers"]) == ("int8", "long")
+    assert facts["calibration"] == others.annotations.name
+    parity = json.loads((version / "parity.json").read_text())
+    assert (parity["target"], parity["int8_layers"]) == (target.value, "long")
+    values = {w.name: w for w in graph.graph.initializer}
+    zeros = {
+        values[node.input[2]].data_type
+        for node in graph.graph.node
+        if node.op_type == "QuantizeLinear"
+    }
+    assert zeros == {TensorProto.UINT8 if target is Target.CPU else TensorProto.INT8}
 
 
 def test_layers_that_are_kept_are_not_quantised(graph: onnx.ModelProto, crops: np.ndarray):

@@ -226,7 +226,7 @@ def test_other_versions_are_refused(version: str, monkeypatch: pytest.MonkeyPatc
 
 def test_a_missing_tensorrt_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(MissingTensorRTError, match=r"pip install 'farpose\[tensorrt\]'.*libs"):
+    with pytest.raises(MissingTensorRTError, match=r"pip install '.\[export,tensorrt\]'.*libs"):
         load_tensorrt()
 
 

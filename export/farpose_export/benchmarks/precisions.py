@@ -1,4 +1,7 @@
-"""`farpose bench export`: the same network in FP32, FP16 and INT8, fast and right."""
+"""`farpose bench export`: the same network in FP32, FP16 and INT8, fast and right.
+
+`int8-long` is INT8 of the long sums only, as of `farpose export --int8-layers long`.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from farpose_export.graph import OUTPUTS, to_onnx
 from farpose_export.precise import calibration_crops
 from farpose_export.precision.fp16 import to_fp16
 from farpose_export.precision.int8 import Quantizer
+from farpose_export.precision.layers import long_sums
 from farpose_training.checkpoint import Checkpoint, load_model
 
 BATCH_SIZES = (1, 4, 16)
@@ -102,7 +106,10 @@ def _bundled() -> list[Path]:
 
 def _graphs(loaded: Checkpoint, crops: np.ndarray) -> dict[str, onnx.ModelProto]:
     full = to_onnx(loaded.model, len(loaded.keypoint_set), {})
-    return {"fp32": full, "fp16": to_fp16(full), "int8": Quantizer(full, crops)()}
+    graphs = {"fp32": full, "fp16": to_fp16(full), "int8": Quantizer(full, crops)()}
+    if long_sums(full):
+        graphs["int8-long"] = Quantizer(full, crops, layers="long")()
+    return graphs
 
 
 def _scores(graphs: dict[str, onnx.ModelProto], people: LabelledPeople) -> dict[str, PeopleScores]:
@@ -144,10 +151,10 @@ def _timings(
 
 def _table(path: Path, timings: list[Timing], scores: dict[str, PeopleScores] | None) -> str:
     header = "".join(f"{f'ms/crop, batch {size}':>22}" for size in BATCH_SIZES)
-    lines = [str(path), f"{'':<6}{header}{'PCK@0.2':>10}{'AP':>8}"]
+    lines = [str(path), f"{'':<10}{header}{'PCK@0.2':>10}{'AP':>8}"]
     for name in dict.fromkeys(timing.precision for timing in timings):
         own = [timing for timing in timings if timing.precision == name]
         cells = "".join(f"{f'{t.crop_ms:.3f} ({t.speedup:.2f}x)':>22}" for t in own)
         score = "" if scores is None else f"{scores[name].pck:>10.4f}{scores[name].ap:>8.4f}"
-        lines.append(f"{name:<6}{cells}{score}")
+        lines.append(f"{name:<10}{cells}{score}")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from farpose.evaluation.detection import box_iou
+from farpose.geometry import box_iou
 from farpose_export.detector.network import Detections, Predict
 from farpose_export.gate.check import ParityError
 from farpose_training.detection.tail import DETECTIONS
@@ -70,7 +70,12 @@ def check_detector(
         ParityError: more than 0.5 % of the detections are not shared, with boxes that overlap by
             0.98 and scores within 0.01, or nobody is found at all.
     """
-    session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    # Its threads would wait for work on the cores that the original's want in turn.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     people, missed, overlaps, differences = 0, 0, [1.0], [0.0]
     for picture in pictures:
         original = _clipped(predict(picture), picture)

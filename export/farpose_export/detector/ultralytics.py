@@ -82,7 +82,8 @@ def _open(path: Path, folder: Path) -> Any:
     except ImportError as error:
         raise DetectorError(
             f"{path}: Ultralytics weights need their package, which is licensed AGPL-3.0 and not "
-            f"part of Farpose: pip install 'farpose[ultralytics]' ({error})"
+            "part of Farpose: pip install --no-deps ultralytics ultralytics-thop py-cpuinfo "
+            f"({error})"
         ) from error
     try:
         return YOLO(str(path))

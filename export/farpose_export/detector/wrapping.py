@@ -38,6 +38,8 @@ def wrap(network: Network) -> onnx.ModelProto:
     build = GraphBuilder()
     _append_input(build, network, original.input[0].name)
     build.nodes.extend(original.node)
+    for place, node in enumerate(build.nodes):
+        node.name = node.name or f"network/{node.op_type}_{place}"
     names = [output.name for output in original.output]
     match network.outputs:
         case "dense":

@@ -13,6 +13,7 @@ from importlib.metadata import (
 )
 from typing import Final
 
+from farpose.extras import how_to_install
 from farpose_export.doctor.findings import Finding, note, problem, warning
 
 NAMED: Final = (
@@ -58,7 +59,7 @@ def package_findings(
     for module, wanted in SINGLE.items():
         found = sorted(set(owners.get(module, ())))
         if not found:
-            yield problem(module, "is not installed: pip install 'farpose[serve]'")
+            yield problem(module, f"is not installed: {how_to_install('serve')}")
         elif len(found) > 1:
             others = " ".join(name for name in found if name != wanted)
             yield problem(
@@ -69,7 +70,7 @@ def package_findings(
         else:
             yield from _pinned(found[0], pins)
     if "tritonclient" not in owners:
-        yield problem("tritonclient", "is not installed: pip install 'farpose[serve]'")
+        yield problem("tritonclient", f"is not installed: {how_to_install('serve')}")
 
 
 def pinned_versions() -> dict[str, str]:
@@ -108,7 +109,8 @@ def provider_findings(
     elif has_gpu and not has_cuda:
         yield note(
             "onnxruntime",
-            "runs on the processor; for the GPU install farpose[serve-gpu] instead of [serve]",
+            "runs on the processor; for the GPU pip uninstall onnxruntime, then, "
+            f"{how_to_install('serve-gpu')}",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import onnx
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
@@ -23,9 +23,18 @@ def to_fp16(graph: onnx.ModelProto, kept: Iterable[Layer] = ()) -> onnx.ModelPro
     Raises:
         UnknownGraphError: `to_onnx` did not make it.
     """
+    return halved(graph, decoder_nodes(graph) + [name for layer in kept for name in layer.nodes])
+
+
+def halved(graph: onnx.ModelProto, full: Sequence[str]) -> onnx.ModelProto:
+    """Any graph in half precision, with FP32 inputs and outputs; the original is left as it is.
+
+    Args:
+        graph: FP32.
+        full: names of nodes that stay in FP32.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
-    blocked = decoder_nodes(graph) + [name for layer in kept for name in layer.nodes]
     with warnings.catch_warnings():
         # Weights below the smallest half are cut off with a warning each; the gate measures it.
         warnings.simplefilter("ignore")
@@ -33,7 +42,7 @@ def to_fp16(graph: onnx.ModelProto, kept: Iterable[Layer] = ()) -> onnx.ModelPro
             copy,
             keep_io_types=True,
             op_block_list=[*DEFAULT_OP_BLOCK_LIST, "Resize"],
-            node_block_list=blocked,
+            node_block_list=list(full),
         )
     return _without_detours(converted)
 

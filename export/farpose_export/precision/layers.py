@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,11 @@ WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 DECODER: Final = "/decoder/"
 """Nodes whose names begin so make keypoints of the head's answer; they always stay in FP32, as a
 position needs more bits than a feature."""
+
+
+LONG_SUM: Final = 576
+"""Terms in each sum of a 3x3 convolution of 64 channels. ONNX Runtime's integer kernels gain most
+on sums of this length; on short ones, as of depthwise convolutions, they lose."""
 
 
 class UnknownGraphError(ValueError):
@@ -49,10 +55,48 @@ def layers_of(graph: onnx.ModelProto) -> list[Layer]:
 
 def decoder_nodes(graph: onnx.ModelProto) -> list[str]:
     """Names of the decoder's nodes; `UnknownGraphError` if there are none."""
+    found = [name for name in _names(graph) if name.startswith(DECODER)]
+    if not found:
+        raise UnknownGraphError(f"the graph has no nodes named {DECODER}...")
+    return found
+
+
+def tail_nodes(graph: onnx.ModelProto) -> list[str]:
+    """Names of a detector's nodes after which no weighted operator comes.
+
+    They make boxes of the last convolutions' answers, sort and suppress them, and stay in FP32 as a
+    decoder does.
+
+    Raises:
+        UnknownGraphError: its nodes have no names.
+    """
+    _names(graph)
+    needed: set[str] = set()  # tensors that reach a weight
+    found = []
+    for node in reversed(graph.graph.node):
+        if node.op_type in WEIGHTED or not needed.isdisjoint(node.output):
+            needed.update(node.input)
+        else:
+            found.append(node.name)
+    return found[::-1]
+
+
+def _names(graph: onnx.ModelProto) -> list[str]:
     names = [node.name for node in graph.graph.node]
     if not all(names) or len(set(names)) != len(names):
         raise UnknownGraphError("the graph has nodes without a name of their own")
-    found = [name for name in names if name.startswith(DECODER)]
-    if not found:
-        raise UnknownGraphError(f"the graph has no nodes named {DECODER}...")
+    return names
+
+
+def long_sums(graph: onnx.ModelProto) -> set[str]:
+    """Names of convolutions and products that add up `LONG_SUM` terms or more for each value."""
+    shapes = {weight.name: tuple(weight.dims) for weight in graph.graph.initializer}
+    found = set()
+    for node in graph.graph.node:
+        if node.op_type not in ("Conv", "MatMul") or node.input[1] not in shapes:
+            continue
+        weight = shapes[node.input[1]]  # [out,in,h,w] of a convolution, [in,out] of a product
+        terms = math.prod(weight[1:]) if node.op_type == "Conv" else weight[0]
+        if terms >= LONG_SUM:
+            found.add(node.name)
     return found

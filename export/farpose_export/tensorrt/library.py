@@ -12,6 +12,8 @@ import re
 from types import ModuleType
 from typing import Any, Final
 
+from farpose.extras import how_to_install
+
 KNOWN_MAJORS: Final = (10, 11)
 
 
@@ -35,15 +37,16 @@ def load_tensorrt() -> ModuleType:
     except ImportError as error:
         raise MissingTensorRTError(
             f"TensorRT is not installed or lacks its libraries ({error}): "
-            "pip install 'farpose[tensorrt]', which brings NVIDIA's tensorrt_cu*_libs wheels, or "
-            "work in NVIDIA's container nvcr.io/nvidia/tensorrt of the same release as your Triton"
+            f"{how_to_install('export', 'tensorrt')}, which brings NVIDIA's tensorrt_cu*_libs "
+            "wheels, or work in NVIDIA's container nvcr.io/nvidia/tensorrt of the same release as "
+            "your Triton"
         ) from error
     version = str(getattr(trt, "__version__", "unknown"))
     major = re.match(r"\d+", version)
     if major is None or int(major.group()) not in KNOWN_MAJORS:
         raise MissingTensorRTError(
             f"TensorRT {version} is installed; engines are built with "
-            f"{' or '.join(map(str, KNOWN_MAJORS))}: pip install 'farpose[tensorrt]'"
+            f"{' or '.join(map(str, KNOWN_MAJORS))}: {how_to_install('export', 'tensorrt')}"
         )
     return trt
 

@@ -7,15 +7,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from farpose.engine import EngineError, EngineUnavailableError
 from farpose.engines.bls import BlsEngine
 from farpose.geometry import BoxError
 from farpose.images import MAX_PIXELS, ImageError
-from farpose.pipeline import DEFAULT_POSE_MODEL, DETECTOR, PosePipeline
+from farpose.options import PoseOptions
+from farpose.pipeline import DETECTOR, PosePipeline
 from farpose.remote_pipeline import OptionsError, error_text, parse_options, to_tensors
 from farpose.repository import RepositoryError
+
+
+def encoded_black() -> bytes:
+    """A small picture."""
+    return cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
 
 
 class TritonPythonModel:
@@ -24,14 +32,22 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Read what the models beside this one are."""
         parameters = json.loads(args["model_config"])["parameters"]
-        max_pixels = int(parameters.get("max_pixels", {}).get("string_value", MAX_PIXELS))
+
+        def number(name: str, default: float) -> float:
+            return float(parameters.get(name, {}).get("string_value", default))
+
         try:
             engine = BlsEngine(Path(args["model_repository"]).parent)
-            for name in (DETECTOR, DEFAULT_POSE_MODEL):
-                asyncio.run(engine.metadata(name))
+            self._pipeline = PosePipeline(
+                engine, int(number("max_pixels", MAX_PIXELS)), number("small_person", 0)
+            )
+            asyncio.run(engine.metadata(DETECTOR))
+            asyncio.run(self._pipeline.routing("auto"))
+            # The first picture of a process takes a tenth of a second longer to decode. Here the
+            # other models may not be there yet, so it has nobody.
+            asyncio.run(self._pipeline(encoded_black(), PoseOptions(boxes=())))
         except (RepositoryError, EngineError) as error:
             raise pb_utils.TritonModelException(str(error)) from error
-        self._pipeline = PosePipeline(engine, max_pixels)
 
     async def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request; decoding and cropping run in threads."""
@@ -62,7 +78,7 @@ class TritonPythonModel:
     async def _check_model(self, name: str) -> None:
         """Refuse a model that a caller named and that is not there or is no pose model."""
         try:
-            await self._pipeline.pose_model(name)
+            await self._pipeline.routing(name)
         except EngineError as error:
             raise OptionsError(f"pose_model: {error}") from error
 
