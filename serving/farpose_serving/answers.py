@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 from pydantic import BaseModel, ConfigDict
 
+from farpose.answer import answer_of
 from farpose.pipeline import PoseResult
 
 
@@ -19,6 +22,10 @@ class Person(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
+    track_id: int | None = None
+    """Who it is among the people of the camera, if the picture came from one: the same number in
+    every picture, from the second one on that the person is seen in."""
+
     score: float
     """How sure the detector is, 0 to 1; 1 where the caller gave the box."""
 
@@ -30,6 +37,10 @@ class Person(BaseModel):
 
     keypoints: list[tuple[float, float, float]]
     """x, y (0 is the centre of the first pixel) and score, in the order of `keypoint_names`."""
+
+    unsure: list[bool]
+    """For each keypoint, whether it is more likely wrong than right: four of five such joints are
+    off by more than a fifth of the torso."""
 
     variances: list[tuple[float, float]] | None = None
     """Spread of x and y in pixels squared, if asked for."""
@@ -56,6 +67,7 @@ class PoseAnswer(BaseModel):
                             [422.1, 215.6, 0.7],
                             [420.4, 215.7, 0.7],
                         ],
+                        "unsure": [False, False, False],
                     }
                 ],
                 "timing_ms": {"decode": 6.1, "detector": 41.0, "pose": 9.5, "total": 58.2},
@@ -81,14 +93,9 @@ class PoseAnswer(BaseModel):
     """Milliseconds per stage, and `total`; waiting for other requests counts."""
 
     @classmethod
-    def from_result(cls, result: PoseResult, identifier: str, *, variances: bool) -> PoseAnswer:
-        """The answer for what the pipeline found."""
-        return cls.model_validate(
-            {
-                "id": identifier,
-                "image": {"width": result.width, "height": result.height},
-                "models": dict(result.models),
-                **result.people.to_dict(variances=variances),
-                "timing_ms": dict(result.timing_ms),
-            }
-        )
+    def from_result(
+        cls, result: PoseResult, identifier: str, *, variances: bool, **more: Any
+    ) -> Self:
+        """The answer for what the pipeline found, and what else a subclass has."""
+        answer = answer_of(result, variances=variances)
+        return cls.model_validate({"id": identifier, **answer, **more})

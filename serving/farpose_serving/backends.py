@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -15,11 +15,12 @@ from farpose.engine import (
     EngineUnavailableError,
     ModelMetadata,
 )
-from farpose.engines.onnxruntime import OnnxRuntimeEngine
+from farpose.engines.onnxruntime import OnBatch, OnnxRuntimeEngine
 from farpose.engines.triton import TritonEngine
 from farpose.engines.triton_pipeline import TritonPipeline
 from farpose.options import PoseOptions
-from farpose.pipeline import DEFAULT_POSE_MODEL, DETECTOR, PosePipeline, PoseResult
+from farpose.pipeline import DETECTOR, PosePipeline, PoseResult
+from farpose.pose_model import DEFAULT_POSE_MODEL, SMALL_POSE_MODEL
 from farpose.remote_pipeline import PIPELINE, OptionsError
 from farpose_serving.settings import Settings
 
@@ -61,7 +62,7 @@ class _EngineBackend:
 
     def __init__(self, engine: ServedEngine, settings: Settings) -> None:
         self._engine = engine
-        self._pipeline = PosePipeline(engine, settings.max_pixels)
+        self._pipeline = PosePipeline(engine, settings.max_pixels, settings.small_person)
 
     async def find(self, picture: bytes, options: PoseOptions) -> PoseResult:
         """See `Backend.find`."""
@@ -75,7 +76,7 @@ class _EngineBackend:
     async def _check_pose_model(self, name: str) -> None:
         """Judge the caller's option apart from the run, whose failures are not his fault."""
         try:
-            await self._pipeline.pose_model(name)
+            await self._pipeline.routing(name)
         except (EngineUnavailableError, EngineTimeoutError):
             raise
         except EngineError as error:
@@ -83,8 +84,12 @@ class _EngineBackend:
                 raise
             raise OptionsError(f"pose_model: {error}") from error
 
-    async def _check_contracts(self) -> int:
-        """The side of the default pose model's crops in pixels; `EngineError` if one is wrong."""
+    async def _check_contracts(self) -> dict[str, int]:
+        """Pose models that people go to, with the side of their crops in pixels.
+
+        Raises:
+            EngineError: a model is missing or is not what its name says.
+        """
         detector = await self._engine.metadata(DETECTOR)
         inputs = {tensor.name: (tensor.dtype, len(tensor.shape)) for tensor in detector.inputs}
         outputs = {tensor.name for tensor in detector.outputs}
@@ -92,7 +97,9 @@ class _EngineBackend:
             raise EngineError(
                 f"{detector.name} is not a detector: it has no images to boxes, scores"
             )
-        return (await self._pipeline.pose_model("auto")).resolution
+        routing = await self._pipeline.routing("auto")
+        models = [routing.pose, *([routing.small] if routing.small else [])]
+        return {model.metadata.name: model.resolution for model in models}
 
 
 class EmbeddedBackend(_EngineBackend):
@@ -103,11 +110,12 @@ class EmbeddedBackend(_EngineBackend):
 
     async def warm_up(self) -> None:
         """Check the contracts and run each model once; `EngineError` if one fails."""
-        resolution = await self._check_contracts()
+        resolutions = await self._check_contracts()
         frame = np.zeros((1, WARM_UP_SIZE, WARM_UP_SIZE, 3), np.uint8)
         await self._engine.infer(DETECTOR, {"images": frame})
-        crops = np.zeros((1, resolution, resolution, 3), np.uint8)
-        await self._engine.infer(DEFAULT_POSE_MODEL, {"crops": crops})
+        for name, resolution in resolutions.items():
+            crops = np.zeros((1, resolution, resolution, 3), np.uint8)
+            await self._engine.infer(name, {"crops": crops})
 
 
 class TritonBackend(_EngineBackend):
@@ -116,10 +124,12 @@ class TritonBackend(_EngineBackend):
     def __init__(self, engine: TritonEngine, settings: Settings) -> None:
         super().__init__(engine, settings)
         self._server = engine
+        self._small_person = settings.small_person
 
     async def check(self) -> None:
         """See `Backend.check`."""
-        await _check_loaded(self._server, DETECTOR, DEFAULT_POSE_MODEL)
+        small = [SMALL_POSE_MODEL] if self._small_person else []
+        await _check_loaded(self._server, DETECTOR, DEFAULT_POSE_MODEL, *small)
         await self._check_contracts()
 
 
@@ -144,21 +154,33 @@ class PipelineBackend:
 
 
 @asynccontextmanager
-async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
+async def open_backend(
+    settings: Settings,
+    on_batch: OnBatch | None = None,
+    headers: Callable[[], dict[str, str]] | None = None,
+) -> AsyncIterator[Backend]:
     """What the settings name; it is closed at the end.
+
+    Args:
+        settings: which models, where.
+        on_batch: is told of the runs of models in this process.
+        headers: more to send with every call of a Triton server.
 
     Raises:
         RepositoryError: the repository cannot be used.
         EngineError: a model in this process is missing, breaks its contract or fails.
     """
     if settings.engine == "onnxruntime":
-        with OnnxRuntimeEngine(settings.repository, settings.device, settings.threads) as engine:
+        with OnnxRuntimeEngine(
+            settings.repository, settings.device, settings.threads, on_batch
+        ) as engine:
             yield await embedded(engine, settings)
         return
     async with TritonEngine(
         settings.triton_url,
         settings.deadline_ms / 1e3,
         shared_memory=settings.triton_shared_memory,
+        headers=headers,
     ) as server:
         if settings.engine == "triton":
             yield TritonBackend(server, settings)

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
-import socket
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-import uvicorn
 
 from farpose.engines.onnxruntime import Device
-from farpose_serving.app import create_app
-from farpose_serving.settings import EngineName, Settings
-
-SHUTDOWN_SECONDS: Final = 10
-"""Requests that still run after a signal are given this long."""
-
-logger = logging.getLogger(__name__)
-
-
-class AddressError(RuntimeError):
-    """The address cannot be listened on."""
+from farpose_serving.logs import configure_logging
+from farpose_serving.server import serve_alone, serve_workers
+from farpose_serving.settings import EngineName, load_settings
 
 
 def serve(
@@ -43,8 +32,15 @@ def serve(
     repository: Annotated[
         Path | None, typer.Option(help="Model repository, the bundled one [FARPOSE_REPOSITORY]")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, with a Triton engine [FARPOSE_WORKERS]")
+    ] = None,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option("--settings", help="A TOML file of settings; environment and options win."),
+    ] = None,
 ) -> None:
-    """Serve POST /pose over HTTP until Ctrl-C or SIGTERM."""
+    """Serve POST /pose and WS /stream until Ctrl-C or SIGTERM."""
     options: dict[str, Any] = {
         "engine": engine,
         "triton_url": triton_url,
@@ -52,48 +48,17 @@ def serve(
         "host": host,
         "port": port,
         "repository": repository,
+        "workers": workers,
     }
-    settings = Settings(**{name: value for name, value in options.items() if value is not None})
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = load_settings(settings_file, **given)
+    configure_logging(settings.log_format)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    asyncio.run(_serve(settings))
-
-
-async def _serve(settings: Settings) -> None:
-    app = create_app(settings)
-    # Taken first, so that a port in use is not found out after the models are loaded; nobody can
-    # connect before the server listens.
-    with _bound_socket(settings.host, settings.port) as listener:
-        # Started here and not by uvicorn, which would log a traceback where one line says it all.
-        async with app.router.lifespan_context(app):
-            config = uvicorn.Config(
-                app,
-                lifespan="off",
-                log_config=None,
-                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            )
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            logger.info("Farpose serves on http://%s:%d (Ctrl-C stops it)", host, settings.port)
-            await uvicorn.Server(config).serve(sockets=[listener])
-
-
-def _bound_socket(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise AddressError(f"--host {host}: {error.strerror}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise AddressError(
-            f"{host} port {port}: {error.strerror}; stop what uses it or choose another --port"
-        ) from error
-    return listener
+    if settings.workers > 1:
+        serve_workers(settings)
+    else:
+        asyncio.run(serve_alone(settings))
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

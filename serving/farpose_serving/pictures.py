@@ -39,6 +39,10 @@ _IMAGE: Final = {
     "required": ["type", "value"],
 }
 
+_GREY_PIXEL: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
+
 REQUEST_BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {
@@ -46,7 +50,7 @@ REQUEST_BODY: Final[dict[str, Any]] = {
         MULTIPART: {"schema": {**_OBJECT, "properties": {FIELD: BINARY}, "required": [FIELD]}},
         JSON: {
             "schema": {**_OBJECT, "properties": {"image": _IMAGE}, "required": ["image"]},
-            "example": {"image": {"type": "base64", "value": "/9j/4AAQSkZJRg..."}},
+            "example": {"image": {"type": "base64", "value": _GREY_PIXEL}},
         },
     },
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -13,11 +13,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from farpose.engine import EngineTimeoutError, EngineUnavailableError, UnknownModelError
+from farpose.engine import (
+    EngineOverloadedError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    UnknownModelError,
+)
 from farpose.geometry import BoxError
 from farpose.images import ImageError, ImageFormatError, ImageTooLargeError
 from farpose.remote_pipeline import OptionsError
-from farpose_serving.request_ids import REQUEST_ID_HEADER, request_id
+from farpose.tracking import StaleFrameError, TrackingUnavailableError
+from farpose_serving.cameras.newest import SupersededError
+from farpose_serving.cameras.registry import ClockError, TooManyCamerasError
+from farpose_serving.request_ids import request_id
 
 PROBLEM_TYPE: Final = "application/problem+json"
 
@@ -38,12 +46,22 @@ class Kind(NamedTuple):
 
 
 UNREADABLE_IMAGE: Final = Kind(400, "unreadable-image", "The picture cannot be read")
+UNAUTHORIZED: Final = Kind(401, "unauthorized", "The API key is missing or wrong")
+FOREIGN_ORIGIN: Final = Kind(403, "foreign-origin", "Pages of this origin may not call the service")
 INCOMPLETE_BODY: Final = Kind(400, "incomplete-body", "The request body is incomplete")
+NO_HTTP: Final = Kind(400, "no-http", "The request is not HTTP")
 TOO_LARGE: Final = Kind(413, "too-large", "The request is too large")
 UNSUPPORTED_TYPE: Final = Kind(415, "unsupported-type", "The type is not supported")
+SUPERSEDED: Final = Kind(409, "superseded", "A newer picture of the camera has come")
+STALE_FRAME: Final = Kind(409, "stale-frame", "A newer picture of the camera was answered")
+ONE_WORKER: Final = Kind(409, "one-worker", "The camera's pictures meet different processes")
 INVALID_REQUEST: Final = Kind(422, "invalid-request", "The request is not valid")
+TOO_MANY: Final = Kind(429, "too-many-pictures", "The caller sends too many pictures")
+HEADERS_TOO_LARGE: Final = Kind(431, "headers-too-large", "The request's headers are too large")
 INTERNAL: Final = Kind(500, "internal", "The service failed")
+NO_TRACKING: Final = Kind(501, "no-tracking", "The service cannot follow people")
 NOT_READY: Final = Kind(503, "not-ready", "The service is not ready")
+OVERLOADED: Final = Kind(503, "overloaded", "The service has too much to do")
 DEADLINE: Final = Kind(504, "deadline", "The answer did not come in time")
 
 RETRY: Final = {"Retry-After": "1"}
@@ -68,6 +86,17 @@ class ProblemDetails(BaseModel):
 
     id: str
     """The request's id, as in the header `X-Request-ID`."""
+
+    @classmethod
+    def of(cls, problem: ProblemError, identifier: str) -> ProblemDetails:
+        """The body of a problem."""
+        return cls(
+            type=problem.kind.uri,
+            title=problem.kind.title,
+            status=problem.kind.status,
+            detail=problem.detail,
+            id=identifier,
+        )
 
 
 class ProblemError(Exception):
@@ -108,8 +137,20 @@ def describe(error: Exception) -> ProblemError:
         case ImageError():
             whole = "send one whole JPEG, PNG or WebP picture"
             return ProblemError(UNREADABLE_IMAGE, _sentence(error, whole))
-        case BoxError() | OptionsError():
+        case BoxError() | OptionsError() | ClockError():
             return ProblemError(INVALID_REQUEST, _sentence(error))
+        case SupersededError():
+            detail = "A newer picture of the camera took the place of this one."
+            return ProblemError(SUPERSEDED, detail)
+        case StaleFrameError():
+            return ProblemError(STALE_FRAME, _sentence(error))
+        case TooManyCamerasError():
+            return ProblemError(OVERLOADED, _sentence(error, "try again a little later"), RETRY)
+        case TrackingUnavailableError():
+            return ProblemError(NO_TRACKING, _sentence(error))
+        case EngineOverloadedError():
+            detail = "Too many pictures wait before the models: try again a little later."
+            return ProblemError(OVERLOADED, detail, RETRY)
         case EngineUnavailableError() | UnknownModelError():
             detail = "The models do not answer at the moment: try again a little later."
             return ProblemError(NOT_READY, detail, RETRY)
@@ -134,7 +175,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         problem = describe(error)
         if problem.kind is INTERNAL:  # the traceback follows from the server
             logger.error("request %s failed: %s", request_id(request), type(error).__name__)
-        elif problem.kind in (NOT_READY, DEADLINE):
+        elif problem.kind in (NOT_READY, DEADLINE) or isinstance(error, EngineOverloadedError):
             logger.warning("request %s was not answered: %s", request_id(request), error)
         return _response(request, problem)
 
@@ -147,6 +188,11 @@ def add_problem_handlers(app: FastAPI) -> None:
         UnknownModelError,
         EngineTimeoutError,
         TimeoutError,
+        SupersededError,
+        StaleFrameError,
+        ClockError,
+        TooManyCamerasError,
+        TrackingUnavailableError,
         ClientDisconnect,
         HTTPException,
         Exception,
@@ -154,38 +200,11 @@ def add_problem_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def problem_responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI documentation of the problems a route answers with."""
-    return {
-        kind.status: {
-            "description": kind.title,
-            "content": {
-                PROBLEM_TYPE: {
-                    "schema": ProblemDetails.model_json_schema(),
-                    "example": {
-                        "type": kind.uri,
-                        "title": kind.title,
-                        "status": kind.status,
-                        "detail": "One sentence that says what is wrong and what to do.",
-                        "id": "0f8e6a7c2b1d4f0e9a3c5b7d9e1f2a3b",
-                    },
-                }
-            },
-        }
-        for kind in kinds
-    }
-
-
 def _response(request: Request, problem: ProblemError) -> JSONResponse:
-    details = ProblemDetails(
-        type=problem.kind.uri,
-        title=problem.kind.title,
-        status=problem.kind.status,
-        detail=problem.detail,
-        id=request_id(request),
+    details = ProblemDetails.of(problem, request_id(request))
+    return JSONResponse(
+        details.model_dump(), details.status, problem.headers, media_type=PROBLEM_TYPE
     )
-    headers = {**(problem.headers or {}), REQUEST_ID_HEADER: details.id}
-    return JSONResponse(details.model_dump(), details.status, headers, media_type=PROBLEM_TYPE)
 
 
 def _sentence(error: Exception, advice: str = "") -> str:

@@ -51,3 +51,19 @@ def huge_png(side: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
+
+
+def huge_jpeg(side: int) -> bytes:
+    """A JPEG of a few hundred bytes whose header says side x side pixels."""
+    picture = bytearray(encode(gradient(), ".jpg"))
+    frame = picture.index(b"\xff\xc0")  # its length, precision, height and width follow
+    picture[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+    return bytes(picture)
+
+
+def huge_webp(side: int) -> bytes:
+    """A WebP of a few hundred bytes whose canvas has side x 256 pixels."""
+    frame = saved(Image.fromarray(gradient()), "WEBP")[12:]
+    canvas = struct.pack("<I", side - 1)[:3] + struct.pack("<I", 255)[:3]
+    extended = b"VP8X" + struct.pack("<I", 10) + bytes([0x10, 0, 0, 0]) + canvas + frame
+    return b"RIFF" + struct.pack("<I", 4 + len(extended)) + b"WEBP" + extended

@@ -112,17 +112,25 @@ def test_a_signal_stops_it_cleanly(number: signal.Signals, small_jpeg: bytes):
         (["--repository", "{tmp}/nowhere"], "nowhere: no such model repository"),
         # the detector alone is not enough
         (["--repository", "{tmp}/half"], "no model 'lowres_pose'"),
+        # a pose model under the detector's name
+        (["--repository", "{tmp}/mixed"], "person_detector is not a detector"),
         # taken by this test
         (["--port", "{taken}"], "use"),
         # no address of this machine
         (["--host", "192.0.2.1"], "192.0.2.1"),
+        # settings that do not go together
+        (["--workers", "2"], "error: workers: several processes"),
     ],
-    ids=["no repository", "no pose model", "port in use", "no address"],
+    ids=["no repository", "no pose model", "wrong model", "port in use", "no address", "workers"],
 )
 def test_what_cannot_start_says_why_in_one_line(
     repository: Path, tmp_path: Path, arguments: list[str], words: str
 ):
     shutil.copytree(repository / "person_detector", tmp_path / "half" / "person_detector")
+    shutil.copytree(repository / "lowres_pose", tmp_path / "mixed" / "lowres_pose")
+    wrong = shutil.copytree(repository / "lowres_pose", tmp_path / "mixed" / "person_detector")
+    config = (wrong / "config.pbtxt").read_text()
+    (wrong / "config.pbtxt").write_text(config.replace('"lowres_pose"', '"person_detector"'))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         filled = [part.format(tmp=tmp_path, taken=port) for part in arguments]

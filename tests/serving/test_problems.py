@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,8 +15,9 @@ from starlette.testclient import TestClient
 from farpose.engine import EngineError
 from farpose_serving.app import create_app
 from farpose_serving.settings import Settings
+from tests.conftest import ROOT
 from tests.serving.conftest import MAX_BODY_BYTES, RecordingEngine
-from tests.serving.encoded import encode, gradient, huge_png, saved
+from tests.serving.encoded import encode, gradient, huge_jpeg, huge_png, huge_webp, saved
 
 JPEG = encode(gradient(), ".jpg")
 PNG = encode(gradient(), ".png")
@@ -47,6 +49,9 @@ def chunked(body: bytes) -> dict[str, Any]:
 
     return {"url": "/pose", "content": chunks(), "headers": {"Content-Type": "image/jpeg"}}
 
+
+INSIDE = ("Traceback", ".py", "/usr", "/home", "site-packages", str(ROOT), "uvicorn")
+"""What an answer tells nobody."""
 
 REFUSED: list[tuple[Callable[[], dict[str, Any]], int, str]] = [
     # nothing was sent
@@ -80,6 +85,9 @@ REFUSED: list[tuple[Callable[[], dict[str, Any]], int, str]] = [
     # too many pixels in a few bytes, with and without alarming Pillow
     (lambda: raw(huge_png(20_000), "image/png"), 413, "pixels"),
     (lambda: raw(huge_png(8_000), "image/png"), 413, "8000x8000"),
+    (lambda: raw(huge_jpeg(65_500)), 413, "pixels"),
+    (lambda: raw(huge_jpeg(8_000)), 413, "8000x8000"),
+    (lambda: raw(huge_webp(1 << 24), "image/webp"), 413, "pixels"),
     # boxes: without area, outside, not finite, absurd, too few edges, no numbers
     (lambda: with_query("boxes=10,10,10,10"), 422, "x1 < x2"),
     (lambda: with_query("boxes=200,10,220,40"), 422, "outside the 96x64 picture"),
@@ -90,7 +98,11 @@ REFUSED: list[tuple[Callable[[], dict[str, Any]], int, str]] = [
     (lambda: with_query("boxes=a,b,c,d"), 422, "x1,y1,x2,y2"),
     # options that do not exist are not ignored
     (lambda: with_query("treshold=0.5"), 422, "detection_threshold"),
-    (lambda: with_query("camera_id=7"), 422, "camera_id"),
+    (lambda: with_query("camera_id="), 422, "camera_id"),
+    (lambda: with_query("camera_id=a%20b"), 422, "camera_id"),
+    (lambda: with_query("timestamp=12"), 422, "camera_id"),
+    (lambda: with_query("camera_id=7&timestamp=nan"), 422, "timestamp"),
+    (lambda: with_query("camera_id=7&boxes=0,0,50,50"), 422, "boxes"),
     # values that are not allowed
     (lambda: with_query("detection_threshold=2"), 422, "detection_threshold"),
     (lambda: with_query("detection_threshold=nan"), 422, "detection_threshold"),
@@ -151,11 +163,25 @@ def check_problem(response: Any, status: int) -> None:
     assert problem["status"] == status
     assert problem["id"] == response.headers["X-Request-ID"]
     assert problem["detail"].endswith(".")
+    for inside in INSIDE:
+        assert inside not in response.text
+        assert inside not in str(response.headers)
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nowhere", 404), ("GET", "/pose", 405), ("POST", "/models", 405)],
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/stream", 404),  # without an upgrade
+        ("GET", "/models/", 404),  # no redirection to an address that the caller chose
+        ("GET", "/static-offline-docs/../../../../etc/passwd", 404),
+        ("GET", "/static-offline-docs/%2e%2e/%2e%2e/core.py", 404),
+        ("GET", "/page/..%2fsettings.py", 404),
+        ("GET", "/pose", 405),
+        ("DELETE", "/pose", 405),
+        ("TRACE", "/health/live", 405),
+        ("POST", "/models", 405),
+    ],
 )
 def test_unknown_addresses_and_methods_are_problems(
     client: TestClient, method: str, path: str, status: int
@@ -165,6 +191,27 @@ def test_unknown_addresses_and_methods_are_problems(
     assert response.json()["type"] == "about:blank"
     if status == 405:
         assert response.headers["Allow"] in response.json()["detail"]
+
+
+def test_addresses_of_pictures_are_not_fetched(client: TestClient):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.5)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/a.jpg"
+        for request in (
+            in_json({"image": {"type": "url", "value": address}}),
+            in_json({"image": {"type": "base64", "value": address}}),
+            in_json({"image": address}),
+            in_json({"url": address}),
+            raw(address.encode()),
+            raw(f"file://{__file__}".encode()),
+            raw(JPEG, f"message/external-body; access-type=URL; URL={address}"),
+            multipart(files={"file": ("a.jpg", address.encode())}),
+            with_query(f"image={address}"),
+        ):
+            response = client.post(**request)
+            assert response.status_code in (400, 415, 422)
+        with pytest.raises(TimeoutError):
+            listener.accept()
 
 
 def test_unsupported_types_are_answered_with_the_supported_ones(client: TestClient):

@@ -15,6 +15,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from farpose_serving.triton.server import TritonServer
 from tests.triton.small_models import add_model
+from tests.triton.statistics import counted
 
 
 class ModelLoader:
@@ -52,10 +53,10 @@ class ModelLoader:
             self.client.async_infer(name, sent(arrays), into(answer), client_timeout=60)
         return [answer.result(60) for answer in answers]
 
-    def counts(self, name: str) -> tuple[int, int]:
-        """Rows that were inferred, and runs of the model."""
-        (model,) = self.client.get_inference_statistics(name).model_stats
-        return model.inference_count, model.execution_count
+    def counts(self, name: str, requests: int) -> tuple[int, int]:
+        """Rows that were inferred for so many requests, and runs of the model."""
+        found = counted(self.client, name, requests)
+        return found.inference_count, found.execution_count
 
 
 def into(answer: Future[Any]) -> Callable[[Any, Any], None]:

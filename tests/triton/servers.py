@@ -48,6 +48,7 @@ def triton(
     with TritonServer(environment, repository, free_ports(), log=log) as server:
         server.wait_until_ready(READY_SECONDS)
         yield server
+        kill(server)
 
 
 @pytest.fixture(scope="session")
@@ -66,13 +67,15 @@ def loader(
     ) as server:
         server.wait_until_ready(READY_SECONDS)
         yield ModelLoader(server, repository, log)
+        kill(server)
 
 
 @pytest.fixture
 def start_triton(environment: TritonEnvironment, tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers over other repositories, for tests that break or stop them.
 
-    Its messages are in `tmp_path / "triton.log"`. Servers are stopped after the test.
+    Its messages are in `tmp_path / "triton.log"`. Servers are killed after the test: asked to stop,
+    Triton waits up to half a minute for models that are slow or dead.
     """
     with contextlib.ExitStack() as servers:
 
@@ -88,8 +91,14 @@ def start_triton(environment: TritonEnvironment, tmp_path: Path) -> Iterator[Sta
                     log=tmp_path / "triton.log",
                 )
             )
+            servers.callback(kill, server)
             if ready:
                 server.wait_until_ready(READY_SECONDS)
             return server
 
         yield start
+
+
+def kill(server: TritonServer) -> None:
+    """End a server at once, if it still runs."""
+    server._process.kill()

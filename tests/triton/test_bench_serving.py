@@ -15,7 +15,7 @@ from tests.serving.test_command import FARPOSE
 
 def test_each_way_answers_its_cameras(environment: TritonEnvironment, data: Path, tmp_path: Path):
     command = [FARPOSE, "bench", "serving", data / "coco_mini/val", "--output", tmp_path]
-    options = ["--cameras", "2", "--seconds", "1.5", "--pictures", "4"]
+    options = ["--cameras", "2", "--seconds", "0.9", "--pictures", "4"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((tmp_path / "serving.csv").read_text().splitlines()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from farpose.options import PoseOptions
 from farpose.pipeline import PosePipeline
 from farpose_serving.triton.server import TritonServer
 from tests.serving.encoded import encode, gradient
+from tests.triton.loading import ModelLoader
+from tests.triton.statistics import counted
 
 OUTPUTS = ("boxes", "scores", "keypoints", "variances", "details")
 
@@ -130,4 +133,38 @@ def test_it_is_described_to_clients(client: grpc.InferenceServerClient):
         "variances": [-1, -1, 2],
         "details": [1],
     }
-    assert client.get_model_config("pose_pipeline").config.instance_group[0].count == 4
+    config = client.get_model_config("pose_pipeline").config
+    assert config.instance_group[0].count == 4
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == 64
+    assert config.dynamic_batching.default_queue_policy.default_timeout_microseconds == 10_000_000
+
+
+def test_answers_are_not_kept(client: grpc.InferenceServerClient, pictures: list[bytes]):
+    def counts(requests: int = 0) -> tuple[int, int]:
+        model = counted(client, "pose_pipeline", requests)
+        return model.inference_stats.success.count, model.execution_count
+
+    for model in client.get_model_repository_index().models:
+        assert not client.get_model_config(model.name).config.response_cache.enable
+    requests, runs = counts()
+    for _ in range(2):
+        ask(client, pictures[0])
+    assert counts(requests + 2)[1] - runs == 2
+
+
+def test_small_people_go_to_the_small_model_where_its_parameter_says_so(
+    loader: ModelLoader, repository: Path, bus: Path
+):
+    parameter = 'parameters { key: "small_person" value { string_value: "430" } }'
+    for model in ("person_detector", "lowres_pose", "lowres_pose_32", "pose_pipeline"):
+        shutil.copytree(repository / model, loader.repository / model)
+    config = loader.repository / "pose_pipeline" / "config.pbtxt"
+    config.write_text(config.read_text().replace("count: 4", "count: 1") + parameter)
+    for model in ("person_detector", "lowres_pose", "lowres_pose_32", "pose_pipeline"):
+        loader.client.load_model(model)
+    found = ask(loader.client, bus.read_bytes())
+    details = json.loads(found["details"][0])
+    heights = found["boxes"][:, 3] - found["boxes"][:, 1]
+    assert {"lowres_pose", "lowres_pose_32"} == set(details["pose_models"])
+    for height, model in zip(heights, details["pose_models"], strict=True):
+        assert model == ("lowres_pose_32" if height < 430 else "lowres_pose")

@@ -18,6 +18,7 @@ from farpose.engine import (
     InvalidInputError,
     UnknownModelError,
 )
+from farpose.engines import shared_memory
 from farpose.engines.onnxruntime import OnnxRuntimeEngine
 from farpose.engines.triton import TritonEngine
 from farpose.engines.triton_pipeline import TritonPipeline
@@ -28,6 +29,7 @@ from farpose.remote_pipeline import OptionsError
 from farpose_serving.triton.server import TritonServer
 from tests.serving.encoded import encode, gradient
 from tests.triton.servers import StartServer, free_ports
+from tests.triton.statistics import counted
 
 CAMERAS = 8
 
@@ -88,9 +90,9 @@ def test_people_are_the_same_through_every_engine(
 def test_requests_of_several_cameras_are_merged(url: str, pictures: list[bytes]):
     frame = max((decode_image(p) for p in pictures), key=lambda p: p.size)
 
-    def counts() -> tuple[int, int]:
+    def counts(requests: int = 0) -> tuple[int, int]:
         with grpc.InferenceServerClient(url) as client:
-            (model,) = client.get_inference_statistics("lowres_pose").model_stats
+            model = counted(client, "lowres_pose", requests)
         return model.inference_stats.success.count, model.execution_count
 
     async def watch(engine: TritonEngine) -> None:
@@ -106,7 +108,8 @@ def test_requests_of_several_cameras_are_merged(url: str, pictures: list[bytes])
     with_engine(url, lambda engine: engine.metadata("lowres_pose"))
     before = counts()
     with_engine(url, watch)
-    requests, runs = (after - b for after, b in zip(counts(), before, strict=True))
+    after = counts(before[0] + CAMERAS * 6)
+    requests, runs = (b - a for a, b in zip(before, after, strict=True))
     assert requests >= CAMERAS * 6
     assert requests / runs > 1.5
 
@@ -228,18 +231,64 @@ def test_a_region_is_not_used_again_after_a_request_was_given_up(url: str):
     asyncio.run(ask())
 
 
+def test_memory_of_a_request_that_was_given_up_or_failed_is_replaced(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(shared_memory, "MOST_REGIONS", 1)
+    frame = np.zeros((1, 320, 320, 3), np.uint8)
+    many = np.zeros((8, 1280, 1280, 3), np.uint8)
+
+    async def ask() -> None:
+        async with TritonEngine(url, 60, shared_memory=True) as engine:
+            assert engine._shared is not None
+            regions = engine._shared._regions
+
+            async def infer(images: np.ndarray) -> np.ndarray:
+                return (await engine.infer("person_detector", {"images": images}))["scores"]
+
+            async def until_replaced() -> None:
+                (old,) = regions
+                while regions == [old]:
+                    np.testing.assert_array_equal(await infer(frame), expected)
+                assert engine._shared is not None
+                assert [r for free in engine._shared._free.values() for r in free] == regions
+
+            request = asyncio.create_task(infer(many))
+            while not regions or regions[0].registered < 0:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)  # the server has it
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await request
+            (given_up,) = regions
+            expected = await infer(frame)
+            assert regions == [given_up]  # the server still read it
+            await until_replaced()
+            with pytest.raises(EngineError):
+                await infer(frame.reshape(1, 320, 3, 320))
+            await until_replaced()
+            # As a server that has been restarted, this one does not know it any more.
+            await engine._client.unregister_system_shared_memory(regions[0].name)
+            await until_replaced()
+
+    asyncio.run(asyncio.wait_for(ask(), 60))
+    (warning,) = caplog.messages
+    assert warning.startswith("inputs go over gRPC, not through shared memory, until the server")
+
+
 def test_shared_memory_survives_a_restart_of_the_server(
     repository: Path, start_triton: StartServer
 ):
     frames = {"images": np.zeros((1, 640, 640, 3), np.uint8)}
     ports = free_ports()
-    first = start_triton(repository, ports=ports)
+    only = ("--model-control-mode=explicit", "--load-model=person_detector")
+    first = start_triton(repository, *only, ports=ports)
 
     async def ask() -> None:
         async with TritonEngine(f"127.0.0.1:{ports.grpc}", 60, shared_memory=True) as engine:
             expected = await engine.infer("person_detector", frames)
             first.stop()
-            start_triton(repository, ports=ports)
+            start_triton(repository, *only, ports=ports)
             for _ in range(2):  # the second one in shared memory again
                 found = await engine.infer("person_detector", frames)
                 np.testing.assert_array_equal(found["scores"], expected["scores"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -15,6 +15,7 @@ import numpy as np
 import typer
 
 from farpose.benchmarks.machine import this_machine
+from farpose.cores import usable_cores
 from farpose.images import read_header
 from farpose_serving.benchmarks.cameras import Connect, Window, over_grpc, over_http, run_cameras
 from farpose_serving.benchmarks.servers import Server, free_port
@@ -72,7 +73,7 @@ def serving(
     ] = None,
 ) -> None:
     """Frames per second and latency of each engine of the service, beside direct gRPC."""
-    sent = _pictures(images, pictures)
+    sent = read_pictures(images, pictures)
     say = typer.echo
     say(f"{this_machine()}")
     rows = []
@@ -141,16 +142,18 @@ def measure(
     warm_up = min(WARM_UP_SECONDS, turn)
     for _ in range(ROUNDS):
         for name, way in ways.items():
-            before = sum(server.cpu_seconds() for server in way.servers)
-            window = run_cameras(way.connect, pictures, cameras, turn, warm_up)
-            after = sum(server.cpu_seconds() for server in way.servers)
-            windows[name].append(window)
-            # The warm-up is counted in both: a share of all of it.
-            spent[name] += (after - before) / (turn + warm_up)
-    cores = len(os.sched_getaffinity(0))
+            before, started = _cpu_seconds(way), time.perf_counter()
+            windows[name].append(run_cameras(way.connect, pictures, cameras, turn, warm_up))
+            # The warm-up and the frames that were still in work at the end are counted in both.
+            spent[name] += (_cpu_seconds(way) - before) / (time.perf_counter() - started)
+    cores = usable_cores()
     return [
         _row(name, cameras, found, spent[name] / ROUNDS / cores) for name, found in windows.items()
     ]
+
+
+def _cpu_seconds(way: Way) -> float:
+    return sum(server.cpu_seconds() for server in way.servers)
 
 
 def report(rows: list[Row], per_frame: str, pictures: int, seconds: float) -> str:
@@ -204,7 +207,8 @@ def _line(row: Row) -> str:
     )
 
 
-def _pictures(folder: Path, count: int) -> list[bytes]:
+def read_pictures(folder: Path, count: int) -> list[bytes]:
+    """The first JPEG pictures of a folder; `PicturesError` if there are none."""
     if not folder.is_dir():
         raise PicturesError(f"{folder}: no such folder")
     found = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))[:count]]

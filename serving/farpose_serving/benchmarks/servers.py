@@ -95,6 +95,24 @@ class Server:
                 ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def resident_bytes(self) -> int:
+        """Memory of the process that was started."""
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self) -> int:
+        """Files and sockets that it has open."""
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
+
+    def threads(self) -> int:
+        """Threads that it has."""
+        return len(list(Path(f"/proc/{self._process.pid}/task").iterdir()))
+
     def _stop(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
