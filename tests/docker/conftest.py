@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, missing
-from tests.docker.image import Namespace, NamespaceError, make_context
+from tests.docker.image import make_context
+from tests.docker.namespace import Namespace, NamespaceError
 
 
 @pytest.fixture(scope="session")

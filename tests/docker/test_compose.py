@@ -14,7 +14,7 @@ import yaml
 from compose_spec import PyOptions
 
 from farpose_serving.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, missing
 
 DOCKER = ROOT / "docker"
 FILES = ("compose.yaml", "compose.cpu.yaml")
@@ -47,16 +47,28 @@ def test_the_file_keeps_to_the_compose_specification(name: str):
     PyOptions(apply_merge=True).from_yaml(text).validate()
 
 
+@pytest.fixture(scope="module")
+def compose() -> list[str]:
+    """The command of Docker Compose 2: Docker's plugin, or the program by itself."""
+    found = [command for command in (["docker", "compose"], ["docker-compose"]) if is_new(command)]
+    if not found:
+        missing("no Docker Compose 2: on Debian 12, .ci/compose installs it")
+    return found[0]
+
+
+def is_new(command: list[str]) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    version = [*command, "version", "--short"]
+    done = subprocess.run(version, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and not done.stdout.startswith("1.")
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("profile", ["", "monitoring"])
-def test_compose_itself_takes_the_file(name: str, profile: str):
-    docker = shutil.which("docker")
-    version = [str(docker), "compose", "version"]
-    if docker is None or subprocess.run(version, capture_output=True, check=False).returncode:
-        pytest.skip("no docker compose here; the specification is checked above")
-    command = [docker, "compose", "--file", DOCKER / name, "config", "--format", "json"]
+def test_compose_itself_takes_the_file(compose: list[str], name: str, profile: str):
     done = subprocess.run(
-        command,
+        [*compose, "--file", DOCKER / name, "config", "--format", "json"],
         env={**os.environ, "COMPOSE_PROFILES": profile},
         capture_output=True,
         text=True,
@@ -117,7 +129,7 @@ def test_files_that_are_mounted_are_there():
         for volume in said.get("volumes", ())
         if volume.startswith("./")
     ]
-    assert len(mounts) == 4
+    assert len(mounts) == 5
     for mount in mounts:
         source, _, mode = mount.split(":")
         assert (DOCKER / source).exists()

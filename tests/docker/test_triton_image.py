@@ -19,7 +19,8 @@ import tritonclient.grpc as grpc
 
 from farpose_serving.triton.environment import TritonEnvironment
 from tests.conftest import ROOT
-from tests.docker.image import Image, Namespace
+from tests.docker.image import Image
+from tests.docker.namespace import Namespace
 from tests.triton.servers import free_ports
 
 READY_SECONDS = 120
@@ -27,7 +28,8 @@ RUNTIME = ("onnxruntime", "flatbuffers")
 
 
 @pytest.fixture(scope="module")
-def image(namespace: Namespace, context: Path) -> Image:
+def image(environment: TritonEnvironment, namespace: Namespace, context: Path) -> Image:
+    """Built where the packages of the server are seen: they were there before the overlays."""
     # Triton's Python backend embeds the interpreter that these tests run on.
     programs = Path(sys.base_prefix) / "bin"
     built = Image(namespace, ROOT / "docker/Dockerfile.triton", context, programs)
@@ -58,8 +60,8 @@ def test_a_real_triton_serves_the_models_of_the_image(
     image.mount_memory("/tmp")  # noqa: S108
     server, *arguments = image.default
     assert server == "tritonserver"
-    # This release sometimes aborts while it loads several Python models at once, and here
-    # the ONNX models are such, too.
+    # On a busy machine this release sometimes aborts (boost's lock_exception) while it loads models
+    # of its Python backend, and here the ONNX models are such too: so one after the other.
     arguments.append("--model-load-thread-count=1")
     command = image.command(
         str(environment.server), *arguments, f"--backend-directory={environment.backends}",
@@ -76,7 +78,7 @@ def test_a_real_triton_serves_the_models_of_the_image(
             while subprocess.run(
                 image.command(*health), capture_output=True, check=False
             ).returncode:
-                assert triton.poll() is None, Path(log.name).read_text()[-3000:]
+                assert triton.poll() is None, _problems(Path(log.name).read_text())
                 assert time.monotonic() < end, Path(log.name).read_text()[-3000:]
                 time.sleep(0.5)
             assert image.stage.user == "1000:1000"
@@ -114,3 +116,10 @@ def _people(port: int, picture: bytes) -> np.ndarray:
     image.set_data_from_numpy(np.array([picture], object))
     with grpc.InferenceServerClient(f"127.0.0.1:{port}") as client:
         return client.infer("pose_pipeline", [image]).as_numpy("boxes")
+
+
+def _problems(log: str) -> str:
+    """What Triton says went wrong, and its last words."""
+    lines = log.splitlines()
+    wrong = [line for line in lines if line.startswith("E") or "error" in line.lower()]
+    return "\n".join([*wrong, "...", *lines[-10:]])
