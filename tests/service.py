@@ -47,6 +47,7 @@ class Service:
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.1)
         self.process.kill()
+        self.process.wait()
         raise RuntimeError(f"{self._health} did not answer (exit code {self.process.poll()})")
 
     def __exit__(self, *exception: object) -> None:
@@ -55,6 +56,7 @@ class Service:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
             raise
 
     def post(self, picture: bytes, query: str = "", media_type: str = "image/jpeg") -> Any:

@@ -71,7 +71,7 @@ def empty_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [uv, "build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable,
          "--out-dir", folder, ROOT],
         [uv, "venv", "--quiet", "--python", sys.executable, folder / "env"],
-        [*install, "--require-hashes", "--requirement", ROOT / "requirements/serve.txt"],
+        [*install, "--no-deps", "--require-hashes", "-r", ROOT / "requirements/serve.txt"],
     ):  # fmt: skip
         subprocess.run(command, check=True)
     (wheel,) = folder.glob("farpose-*.whl")
@@ -82,6 +82,8 @@ def empty_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_alone_serves_the_bundled_models(empty_environment: Path, bus: Path):
     with Service(empty_environment / "bin/farpose", cwd=Path("/")) as service:
         answer = service.post(bus.read_bytes())
+        with urllib.request.urlopen(service.url) as front:
+            assert b"page/main.js" in front.read()
     assert answer["image"] == {"width": 810, "height": 1080}
     assert len(answer["people"]) >= 3
 
@@ -116,8 +118,9 @@ def test_the_doctor_finds_nothing_wrong_with_the_wheel_alone(empty_environment: 
     assert done.stdout.endswith("no problems\n")
 
 
-def test_the_wheel_brings_no_training(empty_environment: Path):
-    probe = "import importlib.util as u; print([m for m in ('torch','timm') if u.find_spec(m)])"
+def test_the_wheel_brings_neither_training_nor_the_client(empty_environment: Path):
+    names = ("torch", "timm", "farpose_client")
+    probe = f"import importlib.util as u; print([m for m in {names} if u.find_spec(m)])"
     done = subprocess.run(
         [empty_environment / "bin/python", "-c", probe], capture_output=True, text=True, check=True
     )
