@@ -31,6 +31,10 @@ OBJECT_STORE_BYTES: Final = 128 * 2**20
 fetched, and Ray moves what does not fit to the disk."""
 
 _CONNECT_SECONDS: Final = 5.0
+# The head of a ray:// cluster starts a process for each client by forking one that has threads, and
+# on a busy machine that process now and then ends before it serves; the next one does.
+_CONNECT_ATTEMPTS: Final = 3
+_NOT_STARTED: Final = "Starting Ray client server failed"
 # A socket's path may have 107 characters, and Ray appends about 75.
 _LONGEST_FOLDER: Final = 30
 
@@ -173,11 +177,15 @@ def _join(ray: ModuleType, settings: ClusterSettings) -> None:
         ) from error
     if not address.startswith(CLIENT_SCHEME):
         _check_health(address, settings.patience)
-    try:
-        ray.init(address=address, configure_logging=False, log_to_driver=False)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        reason = " ".join(str(error).split())
-        raise ClusterError(f"{address} cannot be used as a Ray cluster: {reason}") from error
+    for attempt in range(_CONNECT_ATTEMPTS):
+        try:
+            ray.init(address=address, configure_logging=False, log_to_driver=False)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            reason = " ".join(str(error).split())
+            if _NOT_STARTED in reason and attempt + 1 < _CONNECT_ATTEMPTS:
+                continue
+            raise ClusterError(f"{address} cannot be used as a Ray cluster: {reason}") from error
+        return
 
 
 def _check_health(address: str, patience: float) -> None:

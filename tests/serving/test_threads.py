@@ -10,8 +10,8 @@ from tests.service import Service
 from tests.serving.test_command import FARPOSE
 
 
-def threads(service: Service) -> int:
-    return len(list(Path(f"/proc/{service.process.pid}/task").iterdir()))
+def threads(service: Service) -> set[str]:
+    return {task.name for task in Path(f"/proc/{service.process.pid}/task").iterdir()}
 
 
 def status(service: Service, method: str, path: str) -> int:
@@ -30,4 +30,5 @@ def test_requests_that_need_no_model_take_no_thread():
         assert status(service, "GET", "/models") == 200
         assert status(service, "GET", "/metrics") == 200
         assert status(service, "POST", "/pose?there_is_no_such_option=1") == 422
-        assert threads(service) == before
+        # One that loaded the models may still have been ending.
+        assert threads(service) <= before

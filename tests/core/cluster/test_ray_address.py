@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -90,6 +92,27 @@ def test_an_address_that_does_not_answer_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: nothing answers at {address} (Connection refused)")
     assert target.read_text() == "from yesterday\n"
+
+
+def test_a_client_server_that_does_not_start_is_asked_for_again(monkeypatch: pytest.MonkeyPatch):
+    failure = ConnectionAbortedError(
+        "Initialization failure from server:\nRuntimeError: Starting Ray client server failed."
+    )
+    ray = importlib.import_module("ray")
+    init = Mock(side_effect=[failure, failure, None])
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = ClusterSettings(f"ray://127.0.0.1:{server.getsockname()[1]}")
+        with connected(settings) as cluster:
+            assert cluster.workers == 2
+        assert init.call_count == 3
+        init.side_effect = [failure] * 3
+        with pytest.raises(ClusterError, match="Starting Ray client server failed"):
+            connected(settings).__enter__()
+        init.side_effect = [ConnectionError("another reason")]
+        with pytest.raises(ClusterError, match="another reason"):
+            connected(settings).__enter__()
 
 
 def test_a_server_that_is_no_cluster_is_found_out():
