@@ -25,6 +25,7 @@ from farpose_training.data.batch import Batch
 from farpose_training.data.boxes import detector_like_boxes
 from farpose_training.data.people import load_people
 from farpose_training.distillation.teacher import TeacherShape
+from farpose_training.loop import processes
 from farpose_training.loop.processes import start_fabric
 from farpose_training.loop.progress import Progress
 from farpose_training.loop.schedule import seed_everything
@@ -224,6 +225,33 @@ def test_mixed_precision_is_of_the_network_and_not_of_what_it_is_shown():
     layer = Layer(2, 2)
     fabric.setup(layer)(torch.ones(1, 2))
     assert layer.seen == (torch.float32, torch.bfloat16)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_automatic_precision_is_bfloat16_where_the_device_has_instructions_for_it(
+    fast: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(processes, "multiplies_bfloat16", lambda accelerator: fast)
+    seen = []
+    for precision in ("auto", "bf16-mixed", "32-true"):
+        fabric = start_fabric(RuntimeConfig(accelerator="cpu", precision=precision))
+        with fabric.autocast():
+            seen.append(torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype)
+    automatic = torch.bfloat16 if fast else torch.float32
+    assert seen == [automatic, torch.bfloat16, torch.float32]
+    warning = "runtime.precision: bf16-mixed, but this processor has no instructions for bfloat16"
+    assert capsys.readouterr().err.count(warning) == (not fast)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [({"avx2": True}, False), ({"avx512_bf16": True}, True), ({"sve": True, "bf16": True}, True)],
+)
+def test_the_processor_is_asked_for_its_instructions(
+    found: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert processes.multiplies_bfloat16("cpu") == expected
 
 
 def test_tensorboard_gets_the_scalars_of_the_log(settings: dict):

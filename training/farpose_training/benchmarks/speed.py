@@ -31,7 +31,7 @@ from farpose_training.data.batch import Batch
 from farpose_training.data.loader import build_loader
 from farpose_training.data.people import TrainingPeople
 from farpose_training.distillation.teacher import TeacherShape
-from farpose_training.loop.processes import start_fabric
+from farpose_training.loop.processes import precision_on, start_fabric
 from farpose_training.loop.schedule import seed_everything
 from farpose_training.loop.step import Learner
 from farpose_training.losses import task_loss
@@ -238,13 +238,14 @@ def compare(
 
 def _measured(name: str, config: TrainConfig, steps: int, rounds: int) -> list[str]:
     """A row of the table."""
-    on_gpu = start_fabric(config.runtime).device.type == "cuda"
-    synchronize: Step = torch.cuda.synchronize if on_gpu else lambda: None
+    device = start_fabric(config.runtime).device.type
+    synchronize: Step = torch.cuda.synchronize if device == "cuda" else lambda: None
     with tempfile.TemporaryDirectory() as folder:
         contestants = contestants_of(config, Path(folder))
         found = seconds_per_step(contestants, steps, rounds, synchronize)
     size = config.optimizer.batch_size
-    values = [name, config.runtime.precision.partition("-")[0], str(size)]
+    precision = precision_on(device, config.runtime.precision).partition("-")[0]
+    values = [name, precision, str(size)]
     values += [f"{size / statistics.median(found[name]):.1f}" for name in ("plain", "loop")]
     values += [f"{median_ratio(found, 'plain', name):.3f}" for name in ("loop", "memory")]
     if "distilled" not in found:

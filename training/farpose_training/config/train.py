@@ -62,7 +62,8 @@ class RuntimeConfig(Config):
 
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
 
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
+    """`auto` is bf16-mixed where the device has instructions for it, and 32-true elsewhere."""
 
     compile: bool = False
     """`torch.compile` the student: slow to start, faster after."""

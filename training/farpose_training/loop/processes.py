@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import sys
+from typing import Any, Final
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
+from tqdm import tqdm
 
 from farpose_training.config import ConfigError, RuntimeConfig
+
+# As `torch.cpu.get_capabilities` names them, of x86 and ARM.
+_BFLOAT16_INSTRUCTIONS: Final = ("avx512_bf16", "amx_bf16", "bf16")
+_NAMES: Final = {"cpu": "processor", "cuda": "GPU"}
 
 
 def start_fabric(config: RuntimeConfig) -> Fabric:
@@ -35,10 +41,40 @@ def start_fabric(config: RuntimeConfig) -> Fabric:
         devices=here,
         num_nodes=processes // here,
         strategy="ddp" if processes > 1 else "auto",
-        plugins=None if config.precision == "32-true" else _Autocast(config.precision, accelerator),
+        plugins=_plugin(accelerator, config.precision),
     )
     fabric.launch()
     return fabric
+
+
+def multiplies_bfloat16(accelerator: str) -> bool:
+    """Whether the device has instructions for it; where PyTorch emulates it, it is slow.
+
+    A PyTorch that cannot tell of a processor (before 2.11) counts as one without.
+    """
+    if accelerator == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name, False) for name in _BFLOAT16_INSTRUCTIONS)
+
+
+def precision_on(accelerator: str, precision: str) -> str:
+    """The precision that a configured one stands for: `32-true` or `bf16-mixed`."""
+    if precision != "auto":
+        return precision
+    return "bf16-mixed" if multiplies_bfloat16(accelerator) else "32-true"
+
+
+def _plugin(accelerator: str, precision: str) -> _Autocast | None:
+    if precision_on(accelerator, precision) == "32-true":
+        return None
+    if not multiplies_bfloat16(accelerator):
+        tqdm.write(
+            f"runtime.precision: {precision}, but this {_NAMES[accelerator]} has no instructions "
+            "for bfloat16: training can be many times slower than with 32-true or auto",
+            file=sys.stderr,
+        )
+    return _Autocast("bf16-mixed", accelerator)
 
 
 class _Autocast(MixedPrecision):
