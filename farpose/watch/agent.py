@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -17,6 +16,7 @@ from contextlib import (
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from farpose.cores import usable_cores
 from farpose.watch.addresses import Kind, Source
 from farpose.watch.capture import Capture, CaptureSettings
 from farpose.watch.finders import AwayError, FatalError, Finder, Finders, UnansweredError
@@ -128,7 +128,7 @@ class Agent:
         settings = self._watching.capture
         every = settings.every_frame and source.kind is Kind.FILE
         slot = Slot(asyncio.get_running_loop(), wait=every)
-        threads = max(1, (os.cpu_count() or 1) // len(self.cameras))
+        threads = max(1, usable_cores() // len(self.cameras))
         capture = Capture(source, slot, state, replace(settings, decoder_threads=threads))
         writer = RecordWriter(source.name, self._watching.only_people, self._watching.interval)
         async with self.finders.camera(source.name) as finder:

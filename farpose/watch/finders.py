@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from farpose.answer import answer_of
+from farpose.cores import usable_cores
 from farpose.engine import EngineError
 from farpose.options import PoseOptions
 from farpose.pipeline import PosePipeline
@@ -93,7 +93,7 @@ class EmbeddedSettings:
 class EmbeddedFinders:
     """The pipeline over models in this process, and a session for each camera."""
 
-    at_once = max(4, os.cpu_count() or 1)
+    at_once = max(4, usable_cores())
     """Enough that the models never wait for a picture to be converted or cropped."""
 
     trouble = ""
