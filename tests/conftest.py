@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 pytest_plugins = ["tests.triton.servers"]
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as in a terminal.
+
+    A shell lets its background jobs ignore it, and they every command that a test starts and stops.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing(what: str) -> NoReturn:
