@@ -21,8 +21,8 @@ from farpose_training.distillation.features import EPSILON
 CHUNK_VALUES = 2**22
 """Values of one projection that are made at a time: with fewer, products slow down on a CPU."""
 
-ALIGNMENT = 32
-"""Inputs are padded to a multiple of this, as many as a CPU's bfloat16 tile is wide."""
+ALIGNMENTS = {torch.bfloat16: 32}
+"""Inputs are padded to a multiple of this, as many as a CPU's bfloat16 tile is wide; else of 8."""
 
 
 def projected_cosine_distance(
@@ -48,7 +48,7 @@ def projected_cosine_distance(
     rows = [
         torch.nn.functional.pad(
             torch.cat([x.to(kind), s.to(kind)[..., None]], dim=-1),
-            (0, -(x.shape[-1] + 1) % ALIGNMENT),
+            (0, -(x.shape[-1] + 1) % ALIGNMENTS.get(kind, 8)),
         )
         for x, s in zip(inputs, scales, strict=True)
     ]
