@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 class Service:

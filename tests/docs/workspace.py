@@ -26,8 +26,8 @@ PORT = 8080
 
 FILES = ("Makefile", "README.md", "pyproject.toml", "LICENSE")
 
-START_SECONDS = 60
-COMMAND_SECONDS = 120
+START_SECONDS = 180
+COMMAND_SECONDS = 600
 
 LABELLED_PICTURES = 6
 """In the reader's own set, `val.json` and `val/`."""
