@@ -164,6 +164,13 @@ def test_a_model_is_published_in_int8_for_each_target(
         if node.op_type == "QuantizeLinear"
     }
     assert zeros == {TensorProto.UINT8 if target is Target.CPU else TensorProto.INT8}
+    largest = max(
+        np.abs(numpy_helper.to_array(w).astype(int)).max()
+        for w in values.values()
+        if w.data_type == TensorProto.INT8 and len(w.dims) == 4
+    )
+    # Without VNNI, products of more than 7 bits overflow on a CPU.
+    assert largest == (64 if target is Target.CPU else 127)
 
 
 def test_layers_that_are_kept_are_not_quantised(graph: onnx.ModelProto, crops: np.ndarray):
