@@ -121,7 +121,7 @@ def test_a_thousand_strange_names_make_no_series(repository: Path):
         assert client.request(f"M{name}", "/pose", headers=headers).status_code == 405
         assert post(client, path=f"/pose?detector_size=128&camera_id={name}", **headers) == 200
 
-    settings = Settings(repository=repository, threads=1, max_cameras=2000)
+    settings = Settings(repository=repository, threads=1, max_cameras=2000, camera_timeout=3600)
     with TestClient(create_app(settings)) as client:
         ask("first")
         series()  # asking counts too
