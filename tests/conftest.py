@@ -17,11 +17,12 @@ pytest_plugins = ["tests.triton.servers"]
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C as in a terminal.
+    """Make commands that tests start and stop find what they do in a terminal.
 
-    A shell lets its background jobs ignore it, and they every command that a test starts and stops.
+    A shell lets its background jobs ignore Ctrl-C, and they what they start.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("FARPOSE_DATA", str(ROOT.parent / "shared" / "data"))  # as make does
 
 
 def missing(what: str) -> NoReturn:
@@ -34,7 +35,7 @@ def missing(what: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder with lspet/, coco_mini/, video/ and detector/."""
-    folder = Path(os.environ.get("FARPOSE_DATA", ROOT.parent / "shared" / "data"))
+    folder = Path(os.environ["FARPOSE_DATA"])
     if not (folder / "coco_mini" / "val.json").is_file():
         pytest.skip(f"no data at {folder}: set FARPOSE_DATA to the folder that holds coco_mini/")
     return folder

