@@ -258,7 +258,15 @@ def test_int8_fitted_to_black_pictures_is_refused_and_the_repository_stays(
             cv2.imwrite(str(black / picture.name), np.zeros_like(cv2.imread(str(picture))))
     fitted = LabelledFiles(others.annotations, black)
     with pytest.raises(ParityError, match="int8 disagrees with the fp32: loss of accuracy"):
-        export_pose(trained, tmp_path / "r", "m", Precision.INT8, people=people, calibration=fitted)
+        export_pose(
+            trained,
+            tmp_path / "r",
+            "m",
+            Precision.INT8,
+            people=people,
+            calibration=fitted,
+            int8_layers=Int8Layers.LONG,
+        )
     assert not (tmp_path / "r").exists()
 
 
