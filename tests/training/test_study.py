@@ -16,8 +16,8 @@ from farpose.cli import main
 from farpose_training.config import ConfigError
 from farpose_training.study.config import read_study
 from farpose_training.study.process import add_seconds, seconds_spent
-from farpose_training.study.report import sets_of, write_report
-from farpose_training.study.results import Ledger, StudyError
+from farpose_training.study.report import _lengths, sets_of, write_report
+from farpose_training.study.results import Ledger, Result, StudyError
 from farpose_training.study.runner import Runner
 from farpose_training.study.scoring import score_columns
 
@@ -140,6 +140,19 @@ def test_no_time_makes_no_run_and_a_report_needs_one(study: Path):
     assert len(runner.pending) == 2
     with pytest.raises(StudyError, match=r"results\.csv: no run of the study is finished"):
         write_report(read_study(study), ledger)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [(("8", "8"), "8 epochs each"), (("20", "8"), "20 epochs at 32, 8 epochs at 64")],
+)
+def test_variants_may_be_trained_for_other_times(epochs: tuple[str, str], expected: str):
+    results = [
+        Result(variant, row, 0, {"epochs": count}, {})
+        for variant, count in zip(("32", "64"), epochs, strict=True)
+        for row in ("baseline", "all")
+    ]
+    assert _lengths(results) == expected
 
 
 def test_a_half_made_run_is_not_continued_with_other_settings(study: Path, tmp_path: Path):

@@ -87,7 +87,6 @@ def _variant(
 
 
 def _preamble(study: StudyConfig, results: Sequence[Result], total: int) -> str:
-    epochs = sorted({int(result.facts["epochs"]) for result in results})
     scored = (
         f"one picture in {study.holdout} of the training sets, which no run was trained on"
         if study.holdout
@@ -95,14 +94,23 @@ def _preamble(study: StudyConfig, results: Sequence[Result], total: int) -> str:
     )
     return (
         f"{len(results)} of {total} runs are finished: {len(study.rows)} rows, seeds "
-        f"{', '.join(map(str, study.seeds))}, {', '.join(map(str, epochs))} epochs each. Rows of "
-        "one seed share the order of samples and their augmentation. Every run is scored once, "
-        f"after its last epoch, on {scored}.\n\n"
+        f"{', '.join(map(str, study.seeds))}, {_lengths(results)}. Rows of one seed share "
+        "the order of samples and their augmentation. Every run is scored once, after its last "
+        f"epoch, on {scored}.\n\n"
         "Scores are percentages: the mean over seeds ± the sample standard deviation. A difference"
         f" is to `{study.baseline}` of the same seed; `better` counts the seeds where it is above "
         "zero. `truth` crops people by labelled boxes, `detected` by those of a detector, where "
         "people without one count as wrong."
     )
+
+
+def _lengths(results: Sequence[Result]) -> str:
+    epochs: dict[str, str] = {}
+    for result in results:
+        epochs.setdefault(result.variant, result.facts["epochs"])
+    if len(set(epochs.values())) == 1:
+        return f"{epochs.popitem()[1]} epochs each"
+    return ", ".join(f"{count} epochs at {variant}" for variant, count in epochs.items())
 
 
 def _machine(results: Sequence[Result]) -> str:
