@@ -1,4 +1,6 @@
-"""Two labelled people in generated pictures, and an engine that knows where their joints are."""
+"""Two labelled people in generated pictures, an engine that knows where their joints are, and
+`farpose predict`.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from farpose.cli import main
 from farpose.engine import ModelMetadata, TensorInfo, Tensors
 from farpose.evaluation.dataset import Picture, PoseDataset
 from farpose.geometry import CropGeometry
 from farpose.keypoints import COCO17
+
+Predict = Callable[..., int]
 
 # x and y of the 17 joints in a box of 60 x 120; the left shoulder lies (30, 40) from the right
 # hip, so a torso is 50 pixels long.
@@ -116,3 +121,17 @@ def labelled_in() -> Callable[[Path], PoseDataset]:
 def engine_for() -> Callable[..., PerfectEngine]:
     """Makes a `PerfectEngine`."""
     return PerfectEngine
+
+
+@pytest.fixture
+def predict(monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """Runs `farpose predict` in this process; returns its exit code."""
+
+    def run(*arguments: object) -> int:
+        argv = ["farpose", "predict", *map(str, arguments), "--detector-size", "320"]
+        monkeypatch.setattr("sys.argv", argv)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return int(stop.value.code or 0)
+
+    return run

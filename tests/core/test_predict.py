@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,22 +12,9 @@ from pycocotools.coco import COCO
 from farpose.cli import main
 from farpose.drawing import PLAIN_BACKGROUND
 from farpose.keypoints import COCO17
+from tests.core.conftest import Predict
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def predict(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs `farpose predict` with the bundled models; returns its exit code."""
-
-    def run(*arguments: object) -> int:
-        argv = ["farpose", "predict", *map(str, arguments), "--detector-size", "320"]
-        monkeypatch.setattr("sys.argv", argv)
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return int(stop.value.code or 0)
-
-    return run
 
 
 @pytest.fixture
@@ -65,7 +51,7 @@ def frames(path: Path) -> list[np.ndarray]:
         found.append(frame)
 
 
-def test_a_dash_prints_one_document_per_picture(predict: Any, pictures: Path, capsys: Capture):
+def test_a_dash_prints_one_document_per_picture(predict: Predict, pictures: Path, capsys: Capture):
     assert predict(pictures, "--output", "-") == 0
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert list(first) == ["source", "image", "models", "keypoint_names", "people"]
@@ -80,7 +66,7 @@ def test_a_dash_prints_one_document_per_picture(predict: Any, pictures: Path, ca
     assert len(second["people"]) > 4
 
 
-def test_json_is_a_list_of_documents(predict: Any, pictures: Path, tmp_path: Path):
+def test_json_is_a_list_of_documents(predict: Predict, pictures: Path, tmp_path: Path):
     target = tmp_path / "people.json"
     assert predict(pictures, "--output", target) == 0
     documents = json.loads(target.read_text())
@@ -88,7 +74,7 @@ def test_json_is_a_list_of_documents(predict: Any, pictures: Path, tmp_path: Pat
     assert sorted(p.name for p in tmp_path.iterdir()) == ["people.json", "pictures"]
 
 
-def test_jsonl_has_a_line_per_frame(predict: Any, clip: Path, tmp_path: Path):
+def test_jsonl_has_a_line_per_frame(predict: Predict, clip: Path, tmp_path: Path):
     target = tmp_path / "people.jsonl"
     assert predict(clip, "--output", target) == 0
     documents = [json.loads(line) for line in target.read_text().splitlines()]
@@ -97,7 +83,7 @@ def test_jsonl_has_a_line_per_frame(predict: Any, clip: Path, tmp_path: Path):
 
 
 def test_coco_results_are_read_by_pycocotools(
-    predict: Any, data: Path, pictures: Path, tmp_path: Path
+    predict: Predict, data: Path, pictures: Path, tmp_path: Path
 ):
     target = tmp_path / "results.json"
     assert predict(pictures, "--output", target, "--format", "coco") == 0
@@ -110,7 +96,7 @@ def test_coco_results_are_read_by_pycocotools(
 
 
 def test_coco_results_of_other_names_count_the_pictures(
-    predict: Any, pictures: Path, capsys: Capture
+    predict: Predict, pictures: Path, capsys: Capture
 ):
     (pictures / "000000001000.jpg").rename(pictures / "beach.jpg")
     assert predict(pictures, "--output", "-", "--format", "coco") == 0
@@ -120,7 +106,7 @@ def test_coco_results_of_other_names_count_the_pictures(
 
 
 def test_an_overlay_video_has_the_size_rate_and_frames_of_its_source(
-    predict: Any, clip: Path, tmp_path: Path
+    predict: Predict, clip: Path, tmp_path: Path
 ):
     target = tmp_path / "overlay.mp4"
     assert predict(clip, "--output", target) == 0
@@ -130,7 +116,7 @@ def test_an_overlay_video_has_the_size_rate_and_frames_of_its_source(
     assert np.abs(drawn[0].astype(int) - source[0]).mean() < 15
 
 
-def test_the_privacy_view_shows_nothing_of_the_frame(predict: Any, clip: Path, tmp_path: Path):
+def test_the_privacy_view_shows_nothing_of_the_frame(predict: Predict, clip: Path, tmp_path: Path):
     target = tmp_path / "drawn"
     assert predict(clip, "--output", target, "--anonymous", "--detection-threshold", "1") == 0
     names = sorted(p.name for p in target.iterdir())
@@ -139,13 +125,13 @@ def test_the_privacy_view_shows_nothing_of_the_frame(predict: Any, clip: Path, t
     assert np.abs(picture.astype(int) - PLAIN_BACKGROUND).max() <= 2
 
 
-def test_a_gif_is_a_video(predict: Any, data: Path, capsys: Capture):
+def test_a_gif_is_a_video(predict: Predict, data: Path, capsys: Capture):
     assert predict(data / "video/people-detection.gif", "--output", "-") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["frame"] for line in lines] == list(range(23))
 
 
-def test_an_overlay_folder_keeps_names_apart(predict: Any, pictures: Path, tmp_path: Path):
+def test_an_overlay_folder_keeps_names_apart(predict: Predict, pictures: Path, tmp_path: Path):
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(pictures / "000000000785.jpg", other)
@@ -155,7 +141,7 @@ def test_an_overlay_folder_keeps_names_apart(predict: Any, pictures: Path, tmp_p
     assert cv2.imread(str(target / "000000000785.jpg")).shape == (425, 640, 3)
 
 
-def test_sources_are_not_overwritten(predict: Any, pictures: Path, capsys: Capture):
+def test_sources_are_not_overwritten(predict: Predict, pictures: Path, capsys: Capture):
     before = (pictures / "000000000785.jpg").read_bytes()
     assert predict(pictures, "--output", pictures) == 1
     assert "exists and would be overwritten" in capsys.readouterr().err
@@ -164,7 +150,7 @@ def test_sources_are_not_overwritten(predict: Any, pictures: Path, capsys: Captu
     assert (pictures / "000000000785.jpg").read_bytes() == before
 
 
-def test_without_output_there_is_a_table(predict: Any, pictures: Path, capsys: Capture):
+def test_without_output_there_is_a_table(predict: Predict, pictures: Path, capsys: Capture):
     assert predict(pictures / "000000000785.jpg", "--detection-threshold", "0.5") == 0
     heading, columns, person = capsys.readouterr().out.splitlines()
     assert heading.endswith("000000000785.jpg  640x425  1 person")
@@ -173,7 +159,7 @@ def test_without_output_there_is_a_table(predict: Any, pictures: Path, capsys: C
 
 
 def test_an_unreadable_source_is_told_and_the_others_go_on(
-    predict: Any, pictures: Path, capsys: Capture
+    predict: Predict, pictures: Path, capsys: Capture
 ):
     (pictures / "broken.jpg").write_bytes(b"no picture")
     (pictures / "broken.mp4").write_bytes(b"no video")
@@ -191,7 +177,9 @@ def test_an_unreadable_source_is_told_and_the_others_go_on(
     ]
 
 
-def test_an_old_file_stays_when_nothing_could_be_read(predict: Any, pictures: Path, tmp_path: Path):
+def test_an_old_file_stays_when_nothing_could_be_read(
+    predict: Predict, pictures: Path, tmp_path: Path
+):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     for name in ("old.json", "old.jsonl", "old.mp4"):
@@ -202,7 +190,7 @@ def test_an_old_file_stays_when_nothing_could_be_read(predict: Any, pictures: Pa
 
 
 def test_a_video_of_pictures_of_several_sizes_is_refused(
-    predict: Any, pictures: Path, tmp_path: Path, capsys: Capture
+    predict: Predict, pictures: Path, tmp_path: Path, capsys: Capture
 ):
     small = cv2.resize(cv2.imread(str(pictures / "000000000785.jpg")), (321, 213))
     cv2.imwrite(str(pictures / "9.png"), small)
@@ -233,7 +221,7 @@ def test_a_video_of_pictures_of_several_sizes_is_refused(
     ],
 )
 def test_what_cannot_be_done_is_one_line(
-    predict: Any,
+    predict: Predict,
     pictures: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,

@@ -12,8 +12,6 @@ from pathlib import Path
 import cv2
 import pytest
 
-from farpose.cli import main
-
 KILLED = Path(__file__).parent / "killed.py"
 
 
@@ -42,22 +40,7 @@ def archive(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-Predict = Callable[..., int]
 Kill = Callable[..., str]
-
-
-@pytest.fixture
-def predict(monkeypatch: pytest.MonkeyPatch) -> Predict:
-    """Runs `farpose predict` in this process; returns its exit code."""
-
-    def run(*arguments: object) -> int:
-        argv = ["farpose", "predict", *map(str, arguments), "--detector-size", "320"]
-        monkeypatch.setattr("sys.argv", argv)
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return int(stop.value.code or 0)
-
-    return run
 
 
 @pytest.fixture(scope="session")

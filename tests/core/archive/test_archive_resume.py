@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.core.archive.conftest import Kill, Predict
+from tests.core.archive.conftest import Kill
+from tests.core.conftest import Predict
 
 Capture = pytest.CaptureFixture[str]
 

@@ -16,7 +16,7 @@ import pytest
 from farpose.archive.journal import open_journal
 from farpose.archive.merge import parts_folder
 from farpose.sources import read_frames
-from tests.core.archive.conftest import Predict
+from tests.core.conftest import Predict
 
 Capture = pytest.CaptureFixture[str]
 

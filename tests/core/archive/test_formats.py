@@ -17,7 +17,7 @@ from farpose.people import People
 from farpose.pipeline import PoseResult
 from farpose.sources import Frame
 from farpose_training.data.cvat import JointLabels, read_xml
-from tests.core.archive.conftest import Predict
+from tests.core.conftest import Predict
 
 Capture = pytest.CaptureFixture[str]
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -19,28 +18,13 @@ import pytest
 
 from farpose.archive.on_cluster import OpenPoseWork
 from farpose.archive.records import records
-from farpose.cli import main
 from farpose.cluster.connection import ClusterError, ClusterSettings
 from farpose.options import PoseOptions
 from farpose.sources import SourceError
 from tests.core.archive.conftest import KILLED
+from tests.core.conftest import Predict
 
 Capture = pytest.CaptureFixture[str]
-Predict = Callable[..., int]
-
-
-@pytest.fixture
-def predict(monkeypatch: pytest.MonkeyPatch) -> Predict:
-    """Runs `farpose predict` in this process; returns its exit code."""
-
-    def run(*arguments: object) -> int:
-        argv = ["farpose", "predict", *map(str, arguments), "--detector-size", "320"]
-        monkeypatch.setattr("sys.argv", argv)
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return int(stop.value.code or 0)
-
-    return run
 
 
 @pytest.fixture
