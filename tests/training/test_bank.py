@@ -89,6 +89,15 @@ def test_batches_read_one_view_per_person_with_the_teachers_word(distilled: dict
     assert not (epochs[0] == epochs[2]).all()
 
 
+def test_only_the_features_that_are_compared_are_read(distilled: dict):
+    whole = next(iter(loader(distilled).epoch(0)))
+    share = {"distillation": distilled["distillation"] | {"feature_share": 0.3}}
+    few = next(iter(loader(distilled | share).epoch(0)))
+    assert len(few.crops) == len(few.teacher_x) == len(whole.crops) == 8
+    assert torch.equal(few.teacher_feature, whole.teacher_feature[:3])
+    assert torch.equal(few.teacher_x, whole.teacher_x)
+
+
 def test_an_epoch_may_start_in_the_middle(distilled: dict, settings: dict):
     for chosen in (distilled, settings):
         whole = seen(loader(chosen).epoch(2))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,6 +109,44 @@ def test_the_total_is_the_weighted_sum(teacher: Teacher, batch: Batch):
     assert losses.total.item() == pytest.approx(expected.item())
 
 
+def test_a_share_of_the_batch_is_compared_with_the_teachers_features(
+    teacher: Teacher, batch: Batch
+):
+    whole = objective(teacher, feature_share=0.5).eval()
+    found = whole(batch)
+    with torch.no_grad():
+        feature = whole.student.feature(batch.crops)
+        expected = whole.feature(feature[:2], batch.teacher_feature[:2])
+    assert found.terms["feature"].item() == pytest.approx(expected.item())
+    # Everything else is of the whole batch, and a bank that holds no more gives the same.
+    everything = objective(teacher).eval()(batch)
+    assert found.terms["task"].item() == pytest.approx(everything.terms["task"].item())
+    assert found.terms["logit"].item() == pytest.approx(everything.terms["logit"].item())
+    read = replace(batch, teacher_feature=batch.teacher_feature[:2])
+    assert whole(read).total.item() == pytest.approx(found.total.item())
+
+
+def test_the_mean_over_shares_is_the_feature_loss_of_the_batch(teacher: Teacher, batch: Batch):
+    net = objective(teacher).eval()
+    with torch.no_grad():
+        feature = net.student.feature(batch.crops)
+        parts = [
+            net.feature(feature[few], batch.teacher_feature[few])
+            for few in (slice(2), slice(2, 4))
+        ]
+        whole = net.feature(feature, batch.teacher_feature)
+    assert (sum(parts) / 2).item() == pytest.approx(whole.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("share", "samples", "compared"),
+    [(1.0, 64, 64), (0.25, 64, 16), (0.3, 8, 3), (0.01, 64, 2), (0.01, 1, 1)],
+)
+def test_at_least_two_samples_are_compared(share: float, samples: int, compared: int):
+    config = DistillationConfig(teacher="teacher.safetensors", feature_share=share)
+    assert config.compared(samples) == compared
+
+
 @pytest.mark.parametrize(
     ("changes", "terms"),
     [
@@ -158,6 +197,7 @@ def test_class_counts_that_do_not_fit_are_refused(teacher: Teacher):
         ({"feature": None, "logit": None}, "nothing is distilled"),
         ({"logit": None, "temperature": ETHT}, "etht tempers the logit distillation"),
         ({"feature": None, "temperature": ETHT | {"learn_alpha": True}}, "learn_alpha"),
+        ({"feature": None, "feature_share": 0.5}, "feature_share: there is no feature"),
         ({"feature": {"kind": "sape", "kernels": [4]}}, "odd sizes"),
     ],
 )

@@ -92,8 +92,9 @@ class Objective(nn.Module):
         total, visible = task_loss(prediction, batch.keypoints, batch.weights, head)
         count = shared(visible).clamp(min=1)
         terms = {"task": total / count}
-        if self.feature is not None:
-            terms["feature"] = self.feature(feature, _given(batch.teacher_feature))
+        if self.feature is not None and self.config is not None:
+            few = slice(self.config.compared(len(feature)))
+            terms["feature"] = self.feature(feature[few], _given(batch.teacher_feature)[few])
         if self.logit is not None:
             expected = Logits(_given(batch.teacher_x), _given(batch.teacher_y))
             weights = batch.weights * inside(

@@ -5,6 +5,7 @@ Section and table numbers are those of the paper (arXiv 2405.11448).
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -154,6 +155,17 @@ class DistillationConfig(Config):
     beta: float = Field(1.0, ge=0)
     """Weight of the logit loss."""
 
+    feature_share: float = Field(1.0, gt=0, le=1)
+    """Share of each batch whose features are compared. Their mean is an unbiased, noisier estimate
+    of that of the whole batch, and costs as much less."""
+
+    def compared(self, samples: int) -> int:
+        """How many of a batch of `samples` have their features compared, the first ones.
+
+        At least two where there are, since batch norm sees only them.
+        """
+        return min(samples, max(2, math.ceil(self.feature_share * samples)))
+
     @model_validator(mode="after")
     def _everything_has_an_effect(self) -> DistillationConfig:
         if self.feature is None and self.logit is None:
@@ -164,4 +176,6 @@ class DistillationConfig(Config):
                 raise ValueError("temperature: etht tempers the logit distillation, which is null")
             if adversary.learn_alpha and self.feature is None:
                 raise ValueError("temperature.learn_alpha: there is no feature distillation")
+        if self.feature is None and self.feature_share != 1:
+            raise ValueError("feature_share: there is no feature distillation")
         return self

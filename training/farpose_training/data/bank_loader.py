@@ -29,7 +29,7 @@ class BankLoader:
         self._bank = bank
         self._order = order
         self._resolution = config.model.resolution
-        distillation = config.distillation
+        self._distillation = distillation = config.distillation
         self._feature = bank.feature if distillation and distillation.feature else None
         logit = distillation is not None and distillation.logit is not None
         self._x, self._y = (bank.x, bank.y) if logit else (None, None)
@@ -47,15 +47,18 @@ class BankLoader:
 
     def _read(self, chosen: NDArray[np.intp], views: NDArray[np.intp]) -> Batch:
         place = (self._bank.identities[chosen], views)
+        compared = self._distillation.compared(len(chosen)) if self._distillation else 0
 
-        def tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
-            return None if array is None else torch.from_numpy(array[place])
+        def tensor(array: NDArray[Any] | None, count: int) -> torch.Tensor | None:
+            if array is None:
+                return None
+            return torch.from_numpy(array[place[0][:count], place[1][:count]])
 
         return Batch(
             crops=torch.from_numpy(self._bank.crops[self._resolution][place]),
             keypoints=torch.from_numpy(self._bank.keypoints[place] * np.float32(self._resolution)),
             weights=torch.from_numpy(self._bank.weights[place].astype(np.float32)),
-            teacher_feature=tensor(self._feature),
-            teacher_x=tensor(self._x),
-            teacher_y=tensor(self._y),
+            teacher_feature=tensor(self._feature, compared),
+            teacher_x=tensor(self._x, len(chosen)),
+            teacher_y=tensor(self._y, len(chosen)),
         )

@@ -25,7 +25,8 @@ class Batch:
     runs in the step."""
 
     teacher_feature: Tensor | None = None
-    """`[B,C_t,H_t,W_t]` what the teacher sees in these views, where that was kept (a view bank)."""
+    """`[B',C_t,H_t,W_t]` what the teacher sees in the first views, at least in those whose features
+    are compared, where that was kept (a view bank)."""
 
     teacher_x: Tensor | None = None
     """`[B,J,L_t]` the teacher's log-probabilities over columns, likewise."""
