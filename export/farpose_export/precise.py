@@ -27,7 +27,7 @@ from farpose_export.precision.fp16 import to_fp16
 from farpose_export.precision.int8 import Quantizer
 from farpose_export.repository import Publication, write_version
 from farpose_training.checkpoint import Checkpoint, load_model
-from farpose_training.config import HeatmapConfig, ModelConfig, SimCCConfig
+from farpose_training.config import CalConfig, HeatmapConfig, ModelConfig, SimCCConfig
 
 CALIBRATION_CROPS: Final = 256
 """Ranges hardly change with more."""
@@ -248,7 +248,7 @@ def _head_facts(config: ModelConfig) -> dict[str, str]:
             labels = {"label_sigma_bins": str(head.sigma)} if head.labels == "gaussian" else {}
             split = str(head.split_factor)
             return {"head": "simcc", "split_factor": split, "score": head.score, **labels}
-        case HeatmapConfig() as head:
-            return {"head": "heatmap", "label_sigma_cells": str(head.sigma)}
+        case HeatmapConfig() | CalConfig() as head:
+            return {"head": head.kind, "label_sigma_cells": str(head.sigma)}
         case head:
             return {"head": head.kind}

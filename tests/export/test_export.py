@@ -72,7 +72,7 @@ def test_the_graph_keeps_the_contract(checkpoint: Path, tmp_path: Path):
         assert shapes == [(size, 17, 2), (size, 17), (size, 17, 2)]
 
 
-@pytest.mark.parametrize("head", [{"kind": "heatmap"}, {"kind": "rle"}])
+@pytest.mark.parametrize("head", [{"kind": "heatmap"}, {"kind": "cal"}, {"kind": "rle"}])
 def test_other_heads_are_exported_too(head: dict[str, str], tmp_path: Path):
     config = ModelConfig.model_validate(
         {"backbone": {"kind": "timm", "name": "hrnet_w18_small"}, "resolution": 32, "head": head}

@@ -74,6 +74,7 @@ def test_a_report_is_json_even_without_a_torso():
     [
         ({"kind": "simcc", "split_factor": 2}, 0.5),
         ({"kind": "heatmap"}, 4.0),
+        ({"kind": "cal"}, 4.0),
         ({"kind": "rle"}, 1.0),
     ],
 )

@@ -13,15 +13,23 @@ import timm
 import torch
 
 from farpose_export.graph import ExportedPose
-from farpose_training.config import HeatmapConfig, ModelConfig
-from farpose_training.losses import heatmap_loss, regression_loss, task_loss
+from farpose_training.config import CalConfig, HeatmapConfig, ModelConfig
+from farpose_training.losses import regression_loss, task_loss
+from farpose_training.map_losses import cal_loss, confidence_mask, heatmap_loss
 from farpose_training.models.backbones import BackboneError
+from farpose_training.models.cal import CalDecoder, MapsAndOffsets
 from farpose_training.models.heatmap import HeatmapDecoder, Heatmaps
 from farpose_training.models.network import PoseNet, build_decoder
 from farpose_training.models.regression import RealNVP, Regression, RegressionDecoder
 
 HRNET = {"kind": "timm", "name": "hrnet_w18_small"}
-HEADS = [{"kind": "heatmap"}, {"kind": "heatmap", "decoding": "dark"}, {"kind": "rle"}]
+HEADS = [
+    {"kind": "heatmap"},
+    {"kind": "heatmap", "decoding": "dark"},
+    {"kind": "cal"},
+    {"kind": "cal", "mask": "labels", "focus": 0},
+    {"kind": "rle"},
+]
 SIMCC = {"kind": "simcc", "split_factor": 2}
 
 
@@ -133,6 +141,115 @@ def test_the_heatmap_loss_is_zero_for_the_label_and_leaves_out_what_is_outside()
     for far, weight in ((keypoints + 64, 1.0), (keypoints, 0.0)):
         total, count = heatmap_loss(maps, far, torch.full((1, 1), weight), config)
         assert total.item() == count.item() == 0
+
+
+def maps_and_offsets(x: float, y: float) -> MapsAndOffsets:
+    """A joint at cell position `x`, `y`, and every cell knows how far it is."""
+    cells = torch.arange(16.0)
+    offsets = torch.stack([(x - cells).expand(16, 16), (y - cells)[:, None].expand(16, 16)])
+    return MapsAndOffsets(gaussian_maps(x, y).maps, offsets[None, None], 4.0)
+
+
+@pytest.mark.parametrize(("x", "y"), [(7.0, 5.0), (7.3, 5.4), (0.2, 14.6)])
+def test_the_peaks_offset_leads_to_the_joint(x: float, y: float):
+    keypoints, scores, variances = CalDecoder(cell=4.0)(maps_and_offsets(x, y))
+    assert keypoints[0, 0].tolist() == pytest.approx([4 * x + 1.5, 4 * y + 1.5], abs=1e-4)
+    assert 0.75 < scores.item() <= 1
+    assert (variances > 0).all()
+
+
+def test_the_offset_is_read_at_the_peak_and_nowhere_else():
+    prediction = maps_and_offsets(7.0, 5.0)
+    elsewhere = prediction.offsets.clone()
+    elsewhere[..., 5, 8] = 100.0
+    found, _, _ = CalDecoder(4.0)(prediction._replace(offsets=elsewhere))
+    assert found[0, 0].tolist() == pytest.approx([29.5, 21.5])
+    prediction.offsets[0, 0, :, 5, 7] = torch.tensor([0.25, -0.5])
+    found, _, _ = CalDecoder(4.0)(prediction)
+    assert found[0, 0].tolist() == pytest.approx([30.5, 19.5])
+
+
+@pytest.mark.parametrize("mask", ["confidence", "labels"])
+def test_the_cal_loss_is_zero_for_the_truth_and_leaves_out_what_is_outside(mask: str):
+    config = CalConfig(kind="cal", mask=mask)
+    prediction = maps_and_offsets(7.3, 5.4)
+    keypoints = torch.tensor([[[4 * 7.3 + 1.5, 4 * 5.4 + 1.5]]])
+    total, count = cal_loss(prediction, keypoints, torch.ones(1, 1), config)
+    assert total.item() == pytest.approx(0, abs=1e-6)
+    assert count.item() == 1
+    for far, weight in ((keypoints + 64, 1.0), (keypoints, 0.0)):
+        total, count = cal_loss(prediction, far, torch.full((1, 1), weight), config)
+        assert total.item() == count.item() == 0
+
+
+def test_the_cal_loss_is_the_weighted_sum_of_both():
+    prediction = maps_and_offsets(7.0, 5.0)
+    keypoints = torch.tensor([[[29.5, 21.5]]])
+    to_the_right = torch.tensor([0.5, 0.0])[:, None, None]
+    missed = prediction._replace(offsets=prediction.offsets + to_the_right)
+
+    def loss(given: MapsAndOffsets, **changes: float) -> float:
+        config = CalConfig(kind="cal", mask="labels", **changes)
+        return cal_loss(given, keypoints, torch.ones(1, 1), config)[0].item()
+
+    # 0.5 cells in every cell, weighted by the label: its sum is 2 pi.
+    assert loss(missed, offset_weight=2.0) == pytest.approx(2 * 0.5 * 2 * math.pi / 256, rel=1e-3)
+    low = prediction._replace(maps=prediction.maps.clone())
+    low.maps[0, 0, 5, 7] = 0.5  # at the joint: it counts
+    assert loss(low, focus=4.0) == pytest.approx(math.exp(2) * 0.25 / 256)
+    assert loss(low, focus=0.0) == pytest.approx(0.25 / 256)
+    for height, factor in ((0.9, 1.0), (1.1, math.exp(4.4))):  # far away: only as the peak
+        wrong = prediction._replace(maps=prediction.maps.clone())
+        wrong.maps[0, 0, 14, 14] = height
+        assert loss(wrong, focus=4.0) == pytest.approx(factor * height**2 / 256, rel=1e-3)
+
+
+def around(reach: int = 5) -> torch.Tensor:
+    """`[1,1,2,H,W]` from a joint to the cells around it."""
+    axis = torch.arange(-reach, reach + 1.0)
+    return torch.stack(torch.meshgrid(axis, axis, indexing="xy"))[None, None]
+
+
+def test_offsets_are_learned_where_the_peaks_of_the_batch_are():
+    torch.manual_seed(0)
+    errors = torch.randn(200, 20, 2) * torch.tensor([1.0, 0.3]) + torch.tensor([0.8, 0.0])
+    errors = errors.round()
+    mask = confidence_mask(errors, torch.ones(200, 20), around())[0, 0]
+    assert mask.max() <= 1
+    kept = errors[(errors.abs() <= 3).all(-1)]
+    expected = kept.var(0) + 1 / 12
+    column = mask[5]  # along x
+    assert column[6] > column[5] > column[4]  # to the right, where peaks are
+    ratio = (column[7] / column[6]).log()  # of a gaussian around the mean
+    mean = kept.mean(0)[0]
+    assert ratio.item() == pytest.approx(
+        (((1 - mean) ** 2 - (2 - mean) ** 2) / (2 * expected[0])).item(), rel=0.05
+    )
+    assert mask[7, 5] < 0.02 < mask[5, 7]  # narrow across
+    assert (mask[:, :2] == 0).all()  # further than 3 cells away
+    assert (mask[:2] == 0).all()
+
+
+def test_joints_that_are_not_visible_and_peaks_elsewhere_shape_no_mask():
+    errors = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [3.0, -3.0], [9.0, 2.0]]])
+    visible = torch.tensor([[1.0, 1.0, 0.0, 1.0]])
+    found = confidence_mask(errors, visible, around())
+    assert torch.equal(found, confidence_mask(errors[:, :2], torch.ones(1, 2), around()))
+    for nothing in (torch.zeros(1, 4), visible * 0):
+        mask = confidence_mask(errors, nothing, around())
+        assert torch.isfinite(mask).all()
+        assert mask[0, 0, 5, 5] == 1
+
+
+def test_the_cal_loss_is_float32_under_autocast():
+    torch.manual_seed(0)
+    net = network({"kind": "cal"}).eval()
+    prediction = net(torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8))
+    keypoints, weights = 32 * torch.rand(4, 5, 2), torch.ones(4, 5)
+    plain, _ = cal_loss(prediction, keypoints, weights, net.config.head)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = cal_loss(prediction, keypoints, weights, net.config.head)
+    assert mixed.item() == plain.item()
 
 
 def test_the_flow_is_a_density():

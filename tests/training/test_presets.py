@@ -82,7 +82,7 @@ def test_the_presets_cover_both_sets_both_resolutions_and_every_head(
         for data in ("coco", "mpii")
         for resolution in (32, 64)
         for backbone in ("r50", "r152", "w32", "w48")
-        for head in ("simcc", "heatmap", "dark", "rle")
+        for head in ("simcc", "heatmap", "dark", "cal", "rle")
     }
     assert expected <= set(paper)
     for name in expected:
@@ -108,7 +108,7 @@ def test_every_paper_preset_names_a_teacher_that_another_preset_trains(
     paper: dict[str, TrainConfig],
 ):
     distilled = {name: config for name, config in paper.items() if config.distillation}
-    assert len(distilled) == 26
+    assert len(distilled) == 28
     for name, config in distilled.items():
         teacher = teacher_of(config)
         assert config.distillation.teacher.parent == paper[teacher].output, name
@@ -147,7 +147,7 @@ def test_a_distilled_student_differs_from_its_baseline_in_nothing_else(
     for name, config in paper.items():
         if config.distillation is None or name == "mpii_64_w32_same_class_number":
             continue
-        head = "heatmap" if "heatmap" in name else "simcc"
+        head = next((head for head in ("heatmap", "cal") if f"_{head}_" in name), "simcc")
         baseline = paper["_".join([*name.split("_")[:3], head])]
         assert without_teacher(config) == without_teacher(baseline), name
 
@@ -165,6 +165,7 @@ def test_a_distilled_student_differs_from_its_baseline_in_nothing_else(
         ("mpii_64_w32_cdkd_fixed_tau", (3, "sau"), "cca", "fixed"),
         ("coco_64_r50_cca", None, "cca", "etht"),
         ("coco_64_w32_heatmap_sape", (3, "sau"), None, "fixed"),
+        ("mpii_64_w32_cal_sape", (3, "sau"), None, "fixed"),
     ],
 )
 def test_ablations_distil_the_parts_that_they_are_named_after(

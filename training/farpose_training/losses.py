@@ -7,13 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from farpose_training.config import HeatmapConfig, SimCCConfig
+from farpose_training.config import CalConfig, HeatmapConfig, SimCCConfig
 from farpose_training.config.model import Head
+from farpose_training.map_losses import cal_loss, heatmap_loss
+from farpose_training.models.cal import MapsAndOffsets
 from farpose_training.models.heatmap import Heatmaps
 from farpose_training.models.regression import Regression
 from farpose_training.models.simcc import Logits
 
-Prediction = Logits | Heatmaps | Regression
+Prediction = Logits | Heatmaps | MapsAndOffsets | Regression
 
 
 def gaussian_labels(positions: Tensor, classes: int, split_factor: int, sigma: float) -> Tensor:
@@ -73,27 +75,6 @@ def simcc_loss(
     return total, visible.sum()
 
 
-def heatmap_loss(
-    prediction: Heatmaps, keypoints: Tensor, weights: Tensor, config: HeatmapConfig
-) -> tuple[Tensor, Tensor]:
-    """Squared difference to gaussian maps, averaged over cells, summed over visible joints.
-
-    A joint whose cell lies outside of the map counts as unlabelled. See `simcc_loss` for arguments
-    and result.
-    """
-    maps = prediction.maps.float()
-    height, width = maps.shape[2:]
-    cells = (keypoints + 0.5) / prediction.cell - 0.5
-    bounds = cells.new_tensor([width, height])
-    visible = weights * ((cells.round() >= 0) & (cells.round() < bounds)).all(-1)
-    columns = torch.arange(width, device=maps.device) - cells[..., 0, None]
-    rows = torch.arange(height, device=maps.device) - cells[..., 1, None]
-    squares = rows[..., :, None] ** 2 + columns[..., None, :] ** 2
-    labels = torch.exp(-squares / (2 * config.sigma**2))
-    difference = ((maps - labels) ** 2).mean((2, 3))
-    return (difference * visible).sum(), visible.sum()
-
-
 def regression_loss(
     prediction: Regression, keypoints: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -121,6 +102,8 @@ def task_loss(
     """The loss of a head's prediction, summed over visible joints, and their number."""
     if isinstance(prediction, Heatmaps) and isinstance(config, HeatmapConfig):
         return heatmap_loss(prediction, keypoints, weights, config)
+    if isinstance(prediction, MapsAndOffsets) and isinstance(config, CalConfig):
+        return cal_loss(prediction, keypoints, weights, config)
     if isinstance(prediction, Regression):
         return regression_loss(prediction, keypoints, weights)
     if isinstance(prediction, Logits) and isinstance(config, SimCCConfig):

@@ -10,7 +10,7 @@ import numpy as np
 
 from farpose_export.gate.outputs import Outputs
 from farpose_export.gate.people import PeopleScores
-from farpose_training.config import HeatmapConfig, ModelConfig, SimCCConfig
+from farpose_training.config import CalConfig, HeatmapConfig, ModelConfig, SimCCConfig
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def class_pixels(config: ModelConfig) -> float:
     match config.head:
         case SimCCConfig() as head:
             return 1 / head.split_factor
-        case HeatmapConfig():
+        case HeatmapConfig() | CalConfig():
             return 4 / config.upscale
         case _:
             return 1.0

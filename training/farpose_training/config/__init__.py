@@ -23,6 +23,7 @@ from farpose_training.config.distillation import (
     SapeConfig,
 )
 from farpose_training.config.model import (
+    CalConfig,
     HeatmapConfig,
     ModelConfig,
     OnnxBackbone,
@@ -41,6 +42,7 @@ from farpose_training.config.train import (
 __all__ = [
     "AugmentationConfig",
     "BankConfig",
+    "CalConfig",
     "Config",
     "ConfigError",
     "ConvDownsampleConfig",

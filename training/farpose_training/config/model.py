@@ -105,6 +105,29 @@ class HeatmapConfig(Config):
     2020)."""
 
 
+class CalConfig(Config):
+    """Maps and offsets that learn from each other: confidence-aware learning (CAL).
+
+    After Wang et al., "Low-resolution human pose estimation", Pattern Recognition 2022.
+    """
+
+    kind: Literal["cal"]
+
+    sigma: float = Field(1.0, gt=0)
+    """Standard deviation of the maps' gaussian labels in cells; a cell is 4 input pixels."""
+
+    mask: Literal["confidence", "labels"] = "confidence"
+    """Where offsets are learned: where the peaks of the batch lie around their joints, or, as plain
+    offset learning does, where the labels are."""
+
+    focus: float = Field(4.0, ge=0)
+    """Near a joint and at the peak, a cell of a map counts `exp(focus |error|)` times; 0 for all
+    cells alike."""
+
+    offset_weight: float = Field(0.7, gt=0)
+    """Weight of the offsets' loss beside the maps'."""
+
+
 class RegressionConfig(Config):
     """Coordinates by residual log-likelihood estimation (RLE, Li et al., ICCV 2021)."""
 
@@ -112,7 +135,9 @@ class RegressionConfig(Config):
 
 
 Backbone = Annotated[TimmBackbone | ResNetBackbone | OnnxBackbone, Field(discriminator="kind")]
-Head = Annotated[SimCCConfig | HeatmapConfig | RegressionConfig, Field(discriminator="kind")]
+Head = Annotated[
+    SimCCConfig | HeatmapConfig | CalConfig | RegressionConfig, Field(discriminator="kind")
+]
 
 
 class ModelConfig(Config):

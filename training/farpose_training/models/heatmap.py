@@ -81,14 +81,13 @@ class HeatmapDecoder(nn.Module):
         """
         maps = prediction.maps.float()
         height, width = maps.shape[2:]
-        peak, place = maps.flatten(2).max(-1)
-        x, y = place % width, torch.div(place, width, rounding_mode="floor")
+        peak, x, y = peaks(maps)
         between = torch.stack([(x > 0) & (x < width - 1), (y > 0) & (y < height - 1)], -1)
         step = self._shift if self.config.decoding == "shift" else self._dark
         offset = step(maps, x, y, between.to(maps.dtype))
         cells = torch.stack([x, y], -1).to(maps.dtype) + offset
-        keypoints = (cells + 0.5) * self.cell - 0.5
-        return keypoints, peak.clamp(0, 1), self._variance(maps, x, y, offset)
+        variances = cell_variances(maps, x, y, offset) * self.cell**2
+        return to_pixels(cells, self.cell), peak.clamp(0, 1), variances
 
     def _shift(self, maps: Tensor, x: Tensor, y: Tensor, between: Tensor) -> Tensor:
         """`[B,J,2]` cells; `between` `[B,J,2]` is 1 where a peak has both neighbours, else 0."""
@@ -119,16 +118,42 @@ class HeatmapDecoder(nn.Module):
         # A flat or ragged map has no maximum near by.
         return torch.where(curved, step, torch.zeros_like(step)).clamp(-1, 1)
 
-    def _variance(self, maps: Tensor, x: Tensor, y: Tensor, offset: Tensor) -> Tensor:
-        padded = nn.functional.pad(maps.clamp(min=0) + FLOOR, [WINDOW_CELLS] * 4)
-        p = _patch(padded, x + WINDOW_CELLS, y + WINDOW_CELLS, WINDOW_CELLS)
-        offsets = torch.arange(-WINDOW_CELLS, WINDOW_CELLS + 1, device=maps.device).to(maps.dtype)
-        total = p.sum((-1, -2))
-        moments = []
-        for axis, middle in zip((-2, -1), offset.unbind(-1), strict=True):  # over rows: x first
-            squares = (offsets - middle[..., None]) ** 2
-            moments.append((p.sum(axis) * squares).sum(-1) / total)
-        return torch.stack(moments, -1) * self.cell**2
+
+def to_cells(keypoints: Tensor, cell: float) -> Tensor:
+    """Positions in cells of crop pixels `keypoints`; `cell` is crop pixels per cell."""
+    return (keypoints + 0.5) / cell - 0.5
+
+
+def to_pixels(cells: Tensor, cell: float) -> Tensor:
+    """The other way round."""
+    return (cells + 0.5) * cell - 0.5
+
+
+def peaks(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The highest values `[B,J]` of maps `[B,J,H,W]`, and the column and row of each."""
+    width = maps.shape[3]
+    peak, place = maps.flatten(2).max(-1)
+    return peak, place % width, torch.div(place, width, rounding_mode="floor")
+
+
+def cell_variances(maps: Tensor, x: Tensor, y: Tensor, offset: Tensor) -> Tensor:
+    """`[B,J,2]` second moments, cells squared, of the cells within 2 of each peak.
+
+    Args:
+        maps: `[B,J,H,W]`; what is below 0 counts as 0.
+        x: `[B,J]` columns of the peaks.
+        y: `[B,J]` rows.
+        offset: `[B,J,2]` from there to the position that the moments are taken around.
+    """
+    padded = nn.functional.pad(maps.clamp(min=0) + FLOOR, [WINDOW_CELLS] * 4)
+    p = _patch(padded, x + WINDOW_CELLS, y + WINDOW_CELLS, WINDOW_CELLS)
+    offsets = torch.arange(-WINDOW_CELLS, WINDOW_CELLS + 1, device=maps.device).to(maps.dtype)
+    total = p.sum((-1, -2))
+    moments = []
+    for axis, middle in zip((-2, -1), offset.unbind(-1), strict=True):  # over rows: x first
+        squares = (offsets - middle[..., None]) ** 2
+        moments.append((p.sum(axis) * squares).sum(-1) / total)
+    return torch.stack(moments, -1)
 
 
 def _patch(maps: Tensor, x: Tensor, y: Tensor, reach: int) -> Tensor:

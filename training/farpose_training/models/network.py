@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from farpose_training.config import HeatmapConfig, ModelConfig, SimCCConfig
+from farpose_training.config import CalConfig, HeatmapConfig, ModelConfig, SimCCConfig
 from farpose_training.models.backbones import build_backbone
+from farpose_training.models.cal import CalDecoder, CalHead
 from farpose_training.models.heatmap import HeatmapDecoder, HeatmapHead
 from farpose_training.models.regression import RegressionDecoder, RegressionHead
 from farpose_training.models.simcc import SimCCDecoder, SimCCHead
@@ -57,6 +58,8 @@ def build_head(config: ModelConfig, channels: int, joints: int) -> nn.Module:
             return SimCCHead(head, channels, joints, config.resolution, config.input_size)
         case HeatmapConfig():
             return HeatmapHead(channels, joints, cell=4 / config.upscale)
+        case CalConfig():
+            return CalHead(channels, joints, cell=4 / config.upscale)
         case _:
             return RegressionHead(channels, joints, config.resolution)
 
@@ -72,5 +75,7 @@ def build_decoder(config: ModelConfig) -> nn.Module:
             return SimCCDecoder(head, config.resolution)
         case HeatmapConfig() as head:
             return HeatmapDecoder(head, cell=4 / config.upscale)
+        case CalConfig():
+            return CalDecoder(cell=4 / config.upscale)
         case _:
             return RegressionDecoder(config.resolution)
