@@ -131,8 +131,7 @@ def test_the_mean_over_shares_is_the_feature_loss_of_the_batch(teacher: Teacher,
     with torch.no_grad():
         feature = net.student.feature(batch.crops)
         parts = [
-            net.feature(feature[few], batch.teacher_feature[few])
-            for few in (slice(2), slice(2, 4))
+            net.feature(feature[few], batch.teacher_feature[few]) for few in (slice(2), slice(2, 4))
         ]
         whole = net.feature(feature, batch.teacher_feature)
     assert (sum(parts) / 2).item() == pytest.approx(whole.item(), abs=1e-6)
