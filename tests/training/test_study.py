@@ -75,6 +75,7 @@ def test_a_study_makes_its_runs_once_and_reports_them(
         assert 0 <= float(line["people.truth.pck_0.2"]) <= 1
         assert line["people.shrink.16.people"] == "24"
         assert line["epochs"] == "1"
+        assert line["precision"] == "32-true"
         assert float(line["seconds"]) > 0
         assert float(line["task"]) > 0
     report = (tmp_path / "docs/report.md").read_text()

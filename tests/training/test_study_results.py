@@ -24,6 +24,7 @@ FACTS = {
     "machine": "a CPU",
     "cores": 2,
     "threads": 1,
+    "precision": "32-true",
     "torch": "2.5",
     "seconds": 60,
 }

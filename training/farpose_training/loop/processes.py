@@ -24,11 +24,7 @@ def start_fabric(config: RuntimeConfig) -> Fabric:
     Raises:
         ConfigError: the configured device is not there.
     """
-    accelerator = config.accelerator
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    elif accelerator == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("runtime.accelerator: cuda, but PyTorch finds no CUDA device; use cpu")
+    accelerator = accelerator_on(config.accelerator)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if accelerator == "cuda" and here > torch.cuda.device_count():
@@ -45,6 +41,19 @@ def start_fabric(config: RuntimeConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def accelerator_on(accelerator: str) -> str:
+    """The accelerator that a configured one stands for: `cpu` or `cuda`.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if accelerator == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("runtime.accelerator: cuda, but PyTorch finds no CUDA device; use cpu")
+    return accelerator
 
 
 def multiplies_bfloat16(accelerator: str) -> bool:

@@ -114,12 +114,18 @@ def _lengths(results: Sequence[Result]) -> str:
 
 
 def _machine(results: Sequence[Result]) -> str:
+    columns = {
+        "machine": "processor",
+        "cores": "cores",
+        "threads": "threads per run",
+        "precision": "precision",
+        "torch": "PyTorch",
+    }
     kinds: dict[tuple[str, ...], list[float]] = {}
     for result in results:
-        facts = result.facts
-        place = (facts["machine"], facts["cores"], facts["threads"], facts["torch"])
-        kinds.setdefault(place, []).append(float(facts["seconds"]))
-    header = ("processor", "cores", "threads per run", "PyTorch", "runs", "median minutes per run")
+        place = tuple(result.facts[name] for name in columns)
+        kinds.setdefault(place, []).append(float(result.facts["seconds"]))
+    header = (*columns.values(), "runs", "median minutes per run")
     lines = [
         [*place, str(len(seconds)), f"{statistics.median(seconds) / 60:.1f}"]
         for place, seconds in kinds.items()

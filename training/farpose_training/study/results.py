@@ -28,7 +28,7 @@ DIGESTS = ("settings", "scoring", "teacher")
 LOSSES = ("loss", "task", "feature", "logit")
 ADVERSARY = ("tau", "xi", "alpha", "beta")
 RATIOS = ("feature_gradient_ratio", "logit_gradient_ratio")
-FACTS = (*KEY, "epochs", *DIGESTS, "machine", "cores", "threads", "torch", "seconds")
+FACTS = (*KEY, "epochs", *DIGESTS, "machine", "cores", "threads", "precision", "torch", "seconds")
 LAST = (*LOSSES, *ADVERSARY, *RATIOS)
 """Of a run's last epoch."""
 

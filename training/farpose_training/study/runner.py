@@ -18,6 +18,7 @@ from farpose_training.config import ConfigError
 from farpose_training.data.bank_manifest import bank_teacher
 from farpose_training.data.drawn.source import materialised
 from farpose_training.locks import locked
+from farpose_training.loop.processes import accelerator_on, precision_on
 from farpose_training.study.config import StudyConfig
 from farpose_training.study.grid import Run, digest, expand, scores_of, teacher_config
 from farpose_training.study.process import WorkerProcess, seconds_spent
@@ -113,6 +114,7 @@ class Runner:
 
     def _record(self, run: Run) -> None:
         folder = run.config.output
+        runtime = run.config.runtime
         scores = json.loads((folder / SCORES).read_text())
         facts = {
             "epochs": run.config.optimizer.epochs,
@@ -120,6 +122,7 @@ class Runner:
             "machine": self._machine.processor,
             "cores": self._machine.cores,
             "threads": run.config.threads,
+            "precision": precision_on(accelerator_on(runtime.accelerator), runtime.precision),
             "torch": torch.__version__,
             "seconds": round(seconds_spent(folder), 1),
         }
