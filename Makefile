@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 DEMO_PORT ?= 8091
 CONFIGS ?= $(addprefix training/configs/,hrnet_w18_small_64.yaml hrnet_w18_small_64_cdkd.yaml \
-	paper/mpii_64_w32_cdkd.yaml)
+	hrnet_w18_small_64_cdkd_quarter.yaml paper/mpii_64_w32_cdkd.yaml)
 export FARPOSE_DATA ?= $(abspath ../shared/data)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
