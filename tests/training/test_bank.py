@@ -123,6 +123,30 @@ def test_a_run_without_a_teacher_reads_the_bank_of_one_with(distilled: dict, tea
     assert batch.teacher_x is None
 
 
+def test_a_run_without_a_teacher_makes_the_bank_of_a_public_one(settings: dict, tmp_path: Path):
+    backbone = {"kind": "timm", "name": "hrnet_w18_small"}
+    head = {"kind": "simcc", "split_factor": 3}
+    model = {"backbone": backbone, "resolution": 64, "head": head}
+    torch.manual_seed(0)
+    network = PoseNet(ModelConfig.model_validate(model), 17).eval()
+    save_model(tmp_path / "own.safetensors", network, COCO17, {})
+    names = {"backbone.net.": "", "head.joints": "final_layer", "head.": "mlp_head_"}
+    tensors = network.state_dict()
+    for ours, theirs in names.items():
+        tensors = {name.replace(ours, theirs): value for name, value in tensors.items()}
+    torch.save(tensors, tmp_path / "public.pth")
+
+    def made(teacher: str, **more: Any) -> np.ndarray:
+        folder = tmp_path / Path(teacher).stem
+        bank = {"folder": str(folder), "views": 1, "teacher": str(tmp_path / teacher)}
+        list(loader(settings | {"bank": bank | more}).epoch(0))
+        return np.load(folder / "feature.npy")
+
+    with pytest.raises(ConfigError, match=r"^bank\.teacher_model: .*say which model it is"):
+        made("public.pth")
+    assert (made("public.pth", teacher_model=model) == made("own.safetensors")).all()
+
+
 def test_a_bank_and_a_distillation_have_one_teacher(
     distilled: dict, settings: dict, teacher: Path, tmp_path: Path
 ):

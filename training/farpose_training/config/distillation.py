@@ -121,6 +121,9 @@ class BankConfig(Config):
     """Whose outputs are kept; the distillation's if not given, and no other than that. Name it
     where runs without a teacher share the bank of those with one."""
 
+    teacher_model: ModelConfig | None = None
+    """The architecture of a public teacher; the distillation's if not given."""
+
     seed: int = 0
     """Of the views, whatever the seed of the run."""
 

@@ -122,8 +122,11 @@ def open_bank(
         counts = _read(settings.folder / COUNTS)
         if stored is None or _read(settings.folder / RENDERED) < sum(counts):
             people = load()
-            public = config.distillation.teacher_model if config.distillation else None
-            teacher = None if path is None else load_teacher(path, joints, public, device)
+            public = settings.teacher_model
+            if public is None and config.distillation is not None:
+                public = config.distillation.teacher_model
+            named = "distillation" if config.distillation else "bank"
+            teacher = None if path is None else load_teacher(path, joints, public, device, named)
             if stored is None:
                 counts = people.counts
                 shapes = _shapes(sum(counts), settings.views, len(joints), resolutions, teacher)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -104,7 +104,11 @@ class Teacher:
 
 
 def load_teacher(
-    path: Path, joints: KeypointSet, public: ModelConfig | None, device: torch.device
+    path: Path,
+    joints: KeypointSet,
+    public: ModelConfig | None,
+    device: torch.device,
+    named: Literal["distillation", "bank"] = "distillation",
 ) -> Teacher:
     """The teacher of a run.
 
@@ -113,6 +117,7 @@ def load_teacher(
         joints: what the student predicts.
         public: the architecture of a public one.
         device: where it runs.
+        named: the section of the configuration that errors name.
 
     Raises:
         ConfigError: it predicts other joints, or its architecture is not given.
@@ -121,13 +126,13 @@ def load_teacher(
     if is_public(path):
         if public is None:
             raise ConfigError(
-                f"distillation.teacher_model: {path} is a public checkpoint; say which model it is"
+                f"{named}.teacher_model: {path} is a public checkpoint; say which model it is"
             )
         return Teacher(load_public(path, public, len(joints)).to(device))
     loaded = load_model(path)
     if loaded.keypoint_set.name != joints.name:
         raise ConfigError(
-            f"distillation.teacher: {path} predicts {loaded.keypoint_set.name}, the student "
+            f"{named}.teacher: {path} predicts {loaded.keypoint_set.name}, the student "
             f"{joints.name}"
         )
     return Teacher(loaded.model.to(device))
