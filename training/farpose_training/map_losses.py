@@ -34,7 +34,7 @@ def heatmap_loss(
     maps = prediction.maps.float()
     joints = to_cells(keypoints, prediction.cell)
     visible = weights * _inside(joints, maps)
-    labels = gaussian_maps(_from(joints, maps), config.sigma)
+    labels = _labels(*_away(joints, maps), config.sigma)
     difference = ((maps - labels) ** 2).mean((2, 3))
     return (difference * visible).sum(), visible.sum()
 
@@ -51,8 +51,9 @@ def cal_loss(
     maps = prediction.maps.float()
     joints = to_cells(keypoints, prediction.cell)
     visible = weights * _inside(joints, maps)
-    away = _from(joints, maps)
-    labels = gaussian_maps(away, config.sigma)
+    columns, rows = _away(joints, maps)
+    away = torch.stack(torch.broadcast_tensors(columns, rows), 2)
+    labels = _labels(columns, rows, config.sigma)
     difference = maps - labels
     with torch.no_grad():
         peak, x, y = peaks(maps)
@@ -91,9 +92,9 @@ def confidence_mask(errors: Tensor, visible: Tensor, away: Tensor) -> Tensor:
     return torch.exp(-distance / 2) * (away.abs() <= REACH).all(2)
 
 
-def gaussian_maps(away: Tensor, sigma: float) -> Tensor:
-    """Labels `[B,J,H,W]`, 1 at the joint, of positions `[B,J,2,H,W]` seen from it."""
-    return torch.exp(-(away**2).sum(2) / (2 * sigma**2))
+def _labels(columns: Tensor, rows: Tensor, sigma: float) -> Tensor:
+    """`[B,J,H,W]`, 1 at the joint; see `_away`."""
+    return torch.exp(-(rows**2 + columns**2) / (2 * sigma**2))
 
 
 def _inside(joints: Tensor, maps: Tensor) -> Tensor:
@@ -103,9 +104,9 @@ def _inside(joints: Tensor, maps: Tensor) -> Tensor:
     return ((joints.round() >= 0) & (joints.round() < bounds)).all(-1)
 
 
-def _from(joints: Tensor, maps: Tensor) -> Tensor:
-    """`[B,J,2,H,W]` from joints `[B,J,2]` to each cell of their map."""
+def _away(joints: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """From joints `[B,J,2]` to the columns `[B,J,1,W]` and the rows `[B,J,H,1]` of their map."""
     height, width = maps.shape[2:]
-    rows = torch.arange(height, device=maps.device)[:, None].expand(height, width)
-    columns = torch.arange(width, device=maps.device).expand(height, width)
-    return torch.stack([columns, rows]) - joints[..., None, None]
+    columns = torch.arange(width, device=maps.device) - joints[..., 0, None]
+    rows = torch.arange(height, device=maps.device) - joints[..., 1, None]
+    return columns[..., None, :], rows[..., None]

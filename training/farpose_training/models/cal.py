@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from farpose_training.models.heatmap import cell_variances, peaks, to_pixels
+from farpose_training.models.heatmap import answer, peaks
 
 
 class MapsAndOffsets(NamedTuple):
@@ -64,9 +63,7 @@ class CalDecoder(nn.Module):
         maps = prediction.maps.float()
         peak, x, y = peaks(maps)
         offset = _at(prediction.offsets.float(), x, y)
-        cells = torch.stack([x, y], -1).to(maps.dtype) + offset
-        variances = cell_variances(maps, x, y, offset) * self.cell**2
-        return to_pixels(cells, self.cell), peak.clamp(0, 1), variances
+        return answer(maps, peak, x, y, offset, self.cell)
 
 
 def _at(offsets: Tensor, x: Tensor, y: Tensor) -> Tensor:

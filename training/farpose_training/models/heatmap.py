@@ -85,9 +85,7 @@ class HeatmapDecoder(nn.Module):
         between = torch.stack([(x > 0) & (x < width - 1), (y > 0) & (y < height - 1)], -1)
         step = self._shift if self.config.decoding == "shift" else self._dark
         offset = step(maps, x, y, between.to(maps.dtype))
-        cells = torch.stack([x, y], -1).to(maps.dtype) + offset
-        variances = cell_variances(maps, x, y, offset) * self.cell**2
-        return to_pixels(cells, self.cell), peak.clamp(0, 1), variances
+        return answer(maps, peak, x, y, offset, self.cell)
 
     def _shift(self, maps: Tensor, x: Tensor, y: Tensor, between: Tensor) -> Tensor:
         """`[B,J,2]` cells; `between` `[B,J,2]` is 1 where a peak has both neighbours, else 0."""
@@ -124,11 +122,6 @@ def to_cells(keypoints: Tensor, cell: float) -> Tensor:
     return (keypoints + 0.5) / cell - 0.5
 
 
-def to_pixels(cells: Tensor, cell: float) -> Tensor:
-    """The other way round."""
-    return (cells + 0.5) * cell - 0.5
-
-
 def peaks(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The highest values `[B,J]` of maps `[B,J,H,W]`, and the column and row of each."""
     width = maps.shape[3]
@@ -136,15 +129,26 @@ def peaks(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return peak, place % width, torch.div(place, width, rounding_mode="floor")
 
 
-def cell_variances(maps: Tensor, x: Tensor, y: Tensor, offset: Tensor) -> Tensor:
-    """`[B,J,2]` second moments, cells squared, of the cells within 2 of each peak.
+def answer(
+    maps: Tensor, peak: Tensor, x: Tensor, y: Tensor, offset: Tensor, cell: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What decoders of maps `[B,J,H,W]` give: see `HeatmapDecoder.forward`.
 
     Args:
-        maps: `[B,J,H,W]`; what is below 0 counts as 0.
-        x: `[B,J]` columns of the peaks.
-        y: `[B,J]` rows.
-        offset: `[B,J,2]` from there to the position that the moments are taken around.
+        maps: what is below 0 counts as 0 in the variances.
+        peak: `[B,J]` with `x` and `y`, see `peaks`.
+        x: columns.
+        y: rows.
+        offset: `[B,J,2]` cells from there to the keypoint.
+        cell: crop pixels per cell.
     """
+    cells = torch.stack([x, y], -1).to(maps.dtype) + offset
+    variances = _variances(maps, x, y, offset) * cell**2
+    return (cells + 0.5) * cell - 0.5, peak.clamp(0, 1), variances
+
+
+def _variances(maps: Tensor, x: Tensor, y: Tensor, offset: Tensor) -> Tensor:
+    """`[B,J,2]` second moments, cells squared, of the cells within 2 of each peak."""
     padded = nn.functional.pad(maps.clamp(min=0) + FLOOR, [WINDOW_CELLS] * 4)
     p = _patch(padded, x + WINDOW_CELLS, y + WINDOW_CELLS, WINDOW_CELLS)
     offsets = torch.arange(-WINDOW_CELLS, WINDOW_CELLS + 1, device=maps.device).to(maps.dtype)
